@@ -1,0 +1,127 @@
+"""Recompute a run from what it left: trust nobody, replay everything.
+
+An auditor reads the ledger file, applies the rules afresh, and hashes every blob
+that the ledger speaks of. What it does not know is whether members voted honestly
+on data nobody else can see.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from colearn import rules
+from colearn.collective import LEDGER_FILE, STORE_FOLDER
+from colearn.errors import BlobCorrupt, ConfigError, CorruptLedger, StoreError, WeightsError
+from colearn.ledgers.local import Recorded, read_ledger
+from colearn.records import Digest, Propose, Vote, decode, digest_of
+from colearn.report.files import WEIGHTS_FILE
+from colearn.rules import Outcome
+from colearn.stores.directory import DirectoryStore
+from colearn.weights import Schema
+from colearn.weights_store import WeightsStore
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was verified.
+
+    Attributes:
+        records: Ledger records whose hash, form and legality hold.
+        decisions: Rounds recomputed, by outcome.
+        votes: Votes counted.
+        proposals: Proposals whose record and weights were hashed and checked.
+        size_bytes: Bytes of weights hashed.
+        model: Digest of the proposal that is everyone's model at the end.
+        head: The ledger file's last hash.
+    """
+
+    records: int
+    decisions: dict[str, int]
+    votes: int
+    proposals: int
+    size_bytes: int
+    model: Digest
+    head: Digest
+
+
+def audit(folder: Path, head: Digest | None = None) -> Audit:
+    """Verify a run's folder.
+
+    Args:
+        folder: What `Collective` was given as ``folder``.
+        head: The ledger's head as the run reported it. Without it a ledger that was
+            rewritten from some record on, consistently, cannot be told from a true one.
+
+    Raises:
+        LedgerError: The ledger cannot be read, or a record in it does not hold.
+        StoreError: A blob is missing or corrupt.
+        ConfigError: The folder holds no run.
+    """
+    for name in (LEDGER_FILE, STORE_FOLDER):
+        if not (folder / name).exists():
+            raise ConfigError(f"{folder} holds no run: there is no {name} in it")
+    recorded = read_ledger(folder / LEDGER_FILE)
+    if head is not None and head != recorded.head:
+        raise CorruptLedger(
+            f"{folder / LEDGER_FILE}: its head is {recorded.head}, not {head}: "
+            "records were changed, added or cut off since that head was reported"
+        )
+    proposals, size_bytes = _check_blobs(recorded, folder)
+    decisions = Counter({outcome.value: 0 for outcome in Outcome if outcome is not Outcome.PENDING})
+    for decision in recorded.decisions:
+        decisions[decision.outcome.value] += decision.through - decision.round + 1
+    return Audit(
+        records=len(recorded.entries) + 1,
+        decisions=dict(decisions),
+        votes=sum(isinstance(entry.event, Vote) for entry in recorded.entries),
+        proposals=proposals,
+        size_bytes=size_bytes,
+        model=recorded.state.current,
+        head=recorded.head,
+    )
+
+
+def _check_blobs(recorded: Recorded, folder: Path) -> tuple[int, int]:
+    """Hash and check what the ledger speaks of; return the number of proposals and bytes."""
+    experiment = recorded.experiment
+    store = DirectoryStore(folder / STORE_FOLDER)
+    schema = decode(b"".join(store.open(experiment.schema)), Schema)
+    weights = WeightsStore(store, schema)
+    size_bytes = _check_proposal(weights, 1, experiment.initial, (0, "", ""))
+    count = 1
+    state = rules.start(experiment, 0)
+    for number, entry in enumerate(recorded.entries, start=2):
+        event = entry.event
+        if isinstance(event, Propose):
+            origin = (event.round, event.sender, rules.advance(state, entry.time)[0].current)
+            size_bytes += _check_proposal(weights, number, event.proposal, origin)
+            count += 1
+        state, _ = rules.apply(state, event, entry.time)
+    exported = folder / WEIGHTS_FILE
+    final = weights.proposal(state.current).weights
+    if exported.is_file() and digest_of((exported.read_bytes(),)) != final:
+        raise BlobCorrupt(
+            f"{exported} does not hash to {final[:12]}, "
+            "the weights of the model accepted last: export them again"
+        )
+    return count, size_bytes
+
+
+def _check_proposal(
+    weights: WeightsStore, number: int, digest: Digest, origin: tuple[int, str, str]
+) -> int:
+    """Check one proposal's record against its ledger entry, and its weights; return their size."""
+    try:
+        proposal = weights.proposal(digest)
+        weights.get(digest)
+    except (StoreError, WeightsError) as reason:
+        raise type(reason)(f"record {number} does not hold: {reason}") from None
+    weights.forget(digest)
+    if (proposal.round, proposal.sender, proposal.base) != origin:
+        raise CorruptLedger(
+            f"record {number} does not hold: its proposal {digest[:12]} says it is for round "
+            f"{proposal.round}, by {proposal.sender!r}, from {proposal.base[:12]!r}"
+        )
+    return proposal.size_bytes

@@ -1,0 +1,96 @@
+"""A board in one process: in memory, and with a path also an append-only file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Condition
+from typing import Self
+
+from colearn.errors import BoardError, Equivocation, LedgerError
+from colearn.log import Log
+from colearn.records import Note, Scores, decode, encode
+
+
+class LocalBoard:
+    """A `colearn.protocols.Board` for participants in one process; thread-safe.
+
+    Args:
+        path: A file to keep the records in; what it holds already is read first.
+            None to stay in memory.
+
+    Raises:
+        BoardError: The file cannot be written, or a record in it does not hold.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._changed = Condition()
+        self._notes: dict[int, dict[tuple[str, type[Note]], Note]] = {}
+        self._log: Log | None = None
+        if path is not None:
+            try:
+                self._log = Log(path, self._take)
+            except LedgerError as reason:
+                raise BoardError(str(reason)) from None
+
+    def post(self, note: Note) -> None:
+        """Make a record readable; it is on disk, where there is a file, before this returns.
+
+        Raises:
+            Equivocation: Its sender has posted another one for this round and kind.
+            BoardError: The file cannot be written.
+        """
+        with self._changed:
+            if not self._is_new(note):
+                return
+            if self._log is not None:
+                try:
+                    self._log.append(encode(note))
+                except LedgerError as reason:
+                    raise BoardError(str(reason)) from None
+            self._keep(note)
+            self._changed.notify_all()
+
+    def read(self, round_index: int) -> list[Note]:
+        """All records posted for a round, in the order they came."""
+        with self._changed:
+            return list(self._notes.get(round_index, {}).values())
+
+    def wait(self, round_index: int, seen: int, timeout_seconds: float) -> bool:
+        """Return True once the round has more than ``seen`` records, False at the time-out."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: len(self._notes.get(round_index, {})) > seen, timeout_seconds
+            )
+
+    def close(self) -> None:
+        """Let the file go; reading stays possible, and closing again changes nothing."""
+        with self._changed:
+            if self._log is not None:
+                self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _is_new(self, note: Note) -> bool:
+        held = self._notes.get(note.round, {}).get((note.sender, type(note)))
+        if held is None:
+            return True
+        # By canonical bytes, for a NaN score is written as "not measured".
+        if held != note and encode(held) != encode(note):
+            raise Equivocation(
+                f"{note.sender!r} has posted other {type(note).__name__.lower()} "
+                f"for round {note.round}: one record of a kind each round"
+            )
+        return False
+
+    def _keep(self, note: Note) -> None:
+        self._notes.setdefault(note.round, {})[note.sender, type(note)] = note
+
+    def _take(self, record: bytes) -> None:
+        note = decode(record, Scores)
+        if not self._is_new(note):
+            raise BoardError(f"{note.sender!r} stands twice for round {note.round}")
+        self._keep(note)

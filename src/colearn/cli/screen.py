@@ -1,0 +1,221 @@
+"""What a run shows while it runs: a terminal's screen, or lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from colearn.report import files
+from colearn.report.result import Row, number
+from colearn.simulation import Comparison, Simulation
+
+_BARS = "▁▂▃▄▅▆▇█"
+_STYLES = {"✓": "green", "✗": "red", "P": "blue", "–": "yellow", "·": "dim"}
+
+
+class Screen(Protocol):
+    """Shows a run as it goes."""
+
+    def begin(self, simulation: Simulation, folder: Path) -> None:
+        """Say what is about to run."""
+
+    def round(self, row: Row) -> None:
+        """Show a round that has closed."""
+
+    def end(self, simulation: Simulation, folder: Path, comparison: Comparison) -> None:
+        """Show what came of it."""
+
+    def stopped(self, folder: Path) -> None:
+        """Say that the run was stopped, and how to go on."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+def make_screen(as_json: bool) -> Screen:
+    """The screen that was asked for."""
+    return _Lines() if as_json else _Terminal()
+
+
+class _Terminal:
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._members: tuple[str, ...] = ()
+
+    def begin(self, simulation: Simulation, folder: Path) -> None:
+        result = simulation.collective.result
+        self._members = result.members
+        for line in _header(simulation):
+            self._console.print(line)
+        self._console.print(f"  run      {folder}", soft_wrap=True)
+        self._console.print()
+        self._progress.start()
+        self._task = self._progress.add_task("learning", total=simulation.rounds)
+        for each in result.rounds:
+            self.round(each.row)
+
+    def round(self, row: Row) -> None:
+        line = Text(f"{row.round:5}  {row.proposer:{max(map(len, self._members))}}  ")
+        for mark in row.marks(self._members):
+            line.append(mark, _STYLES[mark])
+        line.append(f"  {row.approvals}/{row.needed}  ")
+        line.append(f"{row.decision:8}", "bold green" if row.accepted else "red")
+        line.append(f"  {number(row.score)}  ")
+        line.append(row.model[:10], "dim")
+        if math.isfinite(row.seconds):
+            line.append(f"  {row.seconds:5.2f} s", "dim")
+        self._console.print(line)
+        self._progress.advance(self._task)
+        if self._progress.tasks[0].finished:
+            self._progress.update(self._task, description="comparing with learning alone")
+
+    def end(self, simulation: Simulation, folder: Path, comparison: Comparison) -> None:
+        self._progress.stop()
+        result = simulation.collective.result
+        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+        for label, score, remark in _comparison(simulation, comparison):
+            bold = "bold" if label == "collective" else ""
+            table.add_row(Text(f"  {label}", bold), Text(number(score), bold), Text(remark, "dim"))
+        rejected = len(result.rounds) - result.accepted
+        self._console.print()
+        self._console.print(f"{_measure(simulation)} on the common test set")
+        self._console.print(table)
+        self._console.print(
+            f"\n{result.accepted} proposals accepted, {rejected} not; on a network "
+            f"{result.bytes_moved / 1e6:.1f} MB of weights would have moved"
+        )
+        self._console.print("This is a simulation: a real participant shows nobody its scores.\n")
+        for name in (files.PLOT_FILE, files.ROUNDS_FILE, files.SETTINGS_FILE, files.WEIGHTS_FILE):
+            self._console.print(f"  {folder / name}", soft_wrap=True)
+        self._console.print(f"\nLedger head  {simulation.collective.ledger.head}", soft_wrap=True)
+        self._console.print("\nNext:")
+        for command, why in _next_commands(simulation, folder):
+            self._console.print(f"  {command}  [dim]# {why}[/dim]", soft_wrap=True)
+
+    def stopped(self, folder: Path) -> None:
+        self._progress.stop()
+        self._console.print(
+            f"\nStopped; all rounds are kept. Go on: colearn resume {folder}", soft_wrap=True
+        )
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+class _Lines:
+    def begin(self, simulation: Simulation, folder: Path) -> None:
+        result = simulation.collective.result
+        self._print(
+            "begin",
+            run=str(folder),
+            settings=msgspec.structs.asdict(simulation.settings),
+            members=result.members,
+            attackers=simulation.attackers,
+            samples=simulation.setting.counts.tolist(),
+            score=result.initial_score,
+        )
+        for each in result.rounds:
+            self.round(each.row)
+
+    def round(self, row: Row) -> None:
+        self._print("round", **asdict(row))
+
+    def end(self, simulation: Simulation, folder: Path, comparison: Comparison) -> None:
+        result = simulation.collective.result
+        self._print(
+            "end",
+            run=str(folder),
+            accepted=result.accepted,
+            rounds=len(result.rounds),
+            bytes_moved=result.bytes_moved,
+            head=simulation.collective.ledger.head,
+            best_solo=comparison.best_solo,
+            mean_solo=comparison.mean_solo,
+            **msgspec.structs.asdict(comparison),
+        )
+
+    def stopped(self, folder: Path) -> None:
+        self._print("stopped", run=str(folder))
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, event: str, **values: Any) -> None:
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        print(json.dumps({"event": event, **finite}), flush=True)
+
+
+def _header(simulation: Simulation) -> list[Text]:
+    settings, task = simulation.settings, simulation.task
+    rule = simulation.collective.ledger.experiment.rule
+    voters = settings.learners - 1
+    lines = [
+        Text.assemble((f"{task.name}", "bold"), f"  {task.summary}"),
+        Text(f"  model    {task.model}"),
+        Text(
+            f"  rule     more than {rule.threshold} of {voters} voters must approve, "
+            f"each by its private {settings.vote}"
+        ),
+        Text(f"  seed     {settings.seed}, {simulation.rounds} rounds, split {settings.split}"),
+    ]
+    for name, counts in zip(simulation.collective.members, simulation.setting.counts, strict=True):
+        role = f"  attacks: {settings.attack}" if name in simulation.attackers else ""
+        lines.append(Text(f"  {name}  {sum(counts):6,} samples  {_skew(counts)}{role}"))
+    return lines
+
+
+def _skew(counts: Sequence[int]) -> str:
+    """Samples of each class as bars, the fullest class highest."""
+    most = max(1, *counts)
+    return "".join(
+        _BARS[round(count / most * (len(_BARS) - 1))] if count else "·" for count in counts
+    )
+
+
+def _measure(simulation: Simulation) -> str:
+    return "Accuracy" if simulation.task.kind == "classification" else "R²"
+
+
+def _comparison(simulation: Simulation, comparison: Comparison) -> list[tuple[str, float, str]]:
+    rounds = simulation.rounds
+    best = comparison.best_solo
+    return [
+        ("collective", comparison.collective, f"{rounds} rounds"),
+        ("best solo", comparison.solo[best], f"{best} alone, as many steps, at its best round"),
+        ("mean solo", comparison.mean_solo, f"of {len(comparison.solo)} honest learners alone"),
+        ("pooled", comparison.pooled, "all data in one place, as many steps"),
+    ]
+
+
+def _next_commands(simulation: Simulation, folder: Path) -> list[tuple[str, str]]:
+    task = simulation.task.name
+    head = simulation.collective.ledger.head
+    commands = [(f"colearn audit {folder} --head {head}", "recompute every decision")]
+    if not simulation.attackers:
+        commands.append((f"colearn demo {task} --attackers 1", "with a liar among them"))
+    if simulation.settings.split == "iid":
+        commands.append((f"colearn demo {task} --split dirichlet:0.3", "unequal data"))
+    commands.append(("colearn tasks", "other data and models"))
+    return commands

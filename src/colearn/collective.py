@@ -1,0 +1,283 @@
+"""A collective in one process: every learner a participant, on a ledger of its own.
+
+The participants are those of a real network, only their ledger, board and store
+are local, and everybody's scores are shown: this is a simulation's view.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Self
+
+from colearn.boards.local import LocalBoard
+from colearn.errors import ConfigError, LearnerError, SchemaMismatch
+from colearn.ledgers.local import LocalLedger
+from colearn.ml_interface import MachineLearningInterface, Weights
+from colearn.participant import Action, Participant
+from colearn.protocols import Store
+from colearn.records import Choice, Experiment, Rule, Vote, check_members, encode
+from colearn.report.result import Result, Round
+from colearn.rules import Decision, Outcome, State
+from colearn.stores.directory import DirectoryStore
+from colearn.stores.memory import MemoryStore
+from colearn.weights import Schema
+from colearn.weights_store import WeightsStore
+
+LEDGER_FILE = "ledger.log"
+BOARD_FILE = "board.log"
+STORE_FOLDER = "store"
+
+_METHODS = (
+    "mli_propose_weights",
+    "mli_test_weights",
+    "mli_accept_weights",
+    "mli_get_current_weights",
+)
+
+
+class Collective:
+    """Learners that train one model together.
+
+    M₀ is the first learner's current model.
+
+    Args:
+        learners: The learners, in join order, named or not.
+        rule: The voting rule.
+        seed: Seed of the whole run; the same seed gives the same digests.
+        folder: Where to keep ledger, scores and weights. A folder that holds a run
+            of the same experiment goes on where that run stopped. Without a folder
+            all is kept in memory, and only the current weights.
+        executor: Runs training and testing that are due at the same time; threads
+            that share the learners, such as a ``ThreadPoolExecutor``. Without one
+            they run one after the other. The digests are the same either way.
+        evaluate: Scores a model on data that no learner sees, higher is better.
+            Decides nothing.
+
+    Raises:
+        LearnerError: A learner lacks a method of the interface.
+        SchemaMismatch: Two learners' models differ in a tensor.
+        ConfigError: Fewer than two learners, or a folder of another experiment.
+
+    Example:
+        ```python
+        result = Collective(learners, rule=Rule(threshold="2/3"), seed=1).run(rounds=20)
+        print(result.scores[-1])
+        ```
+    """
+
+    def __init__(
+        self,
+        learners: Sequence[MachineLearningInterface] | Mapping[str, MachineLearningInterface],
+        *,
+        rule: Rule | None = None,
+        seed: int = 0,
+        folder: str | Path | None = None,
+        executor: Executor | None = None,
+        evaluate: Callable[[Weights], float] | None = None,
+    ) -> None:
+        named = _named(learners)
+        schema = _check_learners(named)
+        initial = next(iter(named.values())).mli_get_current_weights()
+        self._store: Store = MemoryStore()
+        if folder is not None:
+            folder = Path(folder)
+            self._store = DirectoryStore(folder / STORE_FOLDER)
+        self._keep_all = folder is not None
+        self._store.put((encode(schema),))
+        self._weights = WeightsStore(self._store, schema)
+        experiment = Experiment(
+            members=tuple(named),
+            initial=self._weights.put(initial, round_index=0, sender="", base=""),
+            schema=schema.digest,
+            rule=rule or Rule(),
+        )
+        self.ledger = _ledger(experiment, None if folder is None else folder / LEDGER_FILE)
+        self._board = LocalBoard(None if folder is None else folder / BOARD_FILE)
+        self._participants = [
+            Participant(
+                name,
+                learner,
+                ledger=self.ledger,
+                weights=self._weights,
+                seed=seed,
+                board=self._board,
+            )
+            for name, learner in named.items()
+        ]
+        self._map = map if executor is None else executor.map
+        self._evaluate = evaluate
+        self._initial_score = (
+            evaluate(self._weights.get(experiment.initial)) if evaluate else math.nan
+        )
+        self._rounds: list[Round] = []
+        self._votes: defaultdict[int, dict[str, Choice]] = defaultdict(dict)
+        self._seen = 0
+        self._bytes_moved = 0
+        for decision in self.ledger.decisions:
+            self._rounds.append(self._close(decision, math.nan))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The learners' names, in join order."""
+        return tuple(participant.member for participant in self._participants)
+
+    @property
+    def result(self) -> Result:
+        """All rounds so far and the current weights."""
+        return Result(
+            members=self.members,
+            rounds=tuple(self._rounds),
+            weights=self._weights.get(self.ledger.view().current),
+            initial_score=self._initial_score,
+            bytes_moved=self._bytes_moved,
+        )
+
+    def run(self, rounds: int) -> Result:
+        """Run that many more rounds and return all there have been."""
+        for _ in self.play(rounds):
+            pass
+        return self.result
+
+    def play(self, rounds: int) -> Iterator[Round]:
+        """Run that many more rounds, and yield each as it closes."""
+        if type(rounds) is not int or rounds < 0:
+            raise ConfigError(f"rounds must be a whole number, 0 or more; got {rounds!r}")
+        goal = len(self._rounds) + rounds
+        began = time.perf_counter()
+        while len(self._rounds) < goal:
+            for decision in self._turn():
+                self._rounds.append(self._close(decision, time.perf_counter() - began))
+                yield self._rounds[-1]
+                began = time.perf_counter()
+        self._accept(self.ledger.view())
+
+    def close(self) -> None:
+        """Let go of the folder's files; another process may then go on."""
+        self.ledger.close()
+        self._board.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context manager to close the folder's files."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def _turn(self) -> Sequence[Decision]:
+        """Do all that is due in the present state; return the decisions that follow."""
+        decided = len(self.ledger.decisions)
+        state = self.ledger.view()
+        due = [
+            (participant, action)
+            for participant in self._participants
+            if (action := participant.due(state)) is not None
+        ]
+        if due:
+            events = self._map(lambda pair: pair[0].work(pair[1], state), due)
+            for event in events:
+                if event is not None:
+                    self.ledger.submit(event)
+        else:
+            self.ledger.wait(len(self.ledger.events()), state.deadline)
+            self.ledger.view()
+        return self.ledger.decisions[decided:]
+
+    def _accept(self, state: State) -> None:
+        for participant in self._participants:
+            if participant.due(state) is Action.ACCEPT:
+                participant.work(Action.ACCEPT, state)
+
+    def _close(self, decision: Decision, seconds: float) -> Round:
+        """Describe a round that has closed, and let go of the weights that lost."""
+        for entry in self.ledger.events(self._seen):
+            self._seen += 1
+            if isinstance(entry.event, Vote):
+                self._votes[entry.event.round][entry.event.sender] = entry.event.choice
+        model, score = self.ledger.experiment.initial, self._initial_score
+        if self._rounds:
+            model, score = self._rounds[-1].model, self._rounds[-1].score
+        loser = decision.proposal
+        if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None:
+            loser, model = model, decision.proposal
+            if self._evaluate is not None:
+                score = self._evaluate(self._weights.get(model))
+        if decision.proposal is not None:
+            size_bytes = self._weights.proposal(decision.proposal).size_bytes
+            self._bytes_moved += size_bytes * (len(decision.members) - 1)
+        if loser is not None:
+            (self._weights.forget if self._keep_all else self._weights.drop)(loser)
+        return Round(
+            decision=decision,
+            votes=self._votes.pop(decision.round, {}),
+            scores={note.sender: note for note in self._board.read(decision.round)},
+            model=model,
+            score=score,
+            seconds=seconds,
+        )
+
+
+def _named(
+    learners: Sequence[MachineLearningInterface] | Mapping[str, MachineLearningInterface],
+) -> dict[str, MachineLearningInterface]:
+    if isinstance(learners, Mapping):
+        return dict(learners)
+    return {f"learner-{index}": learner for index, learner in enumerate(learners)}
+
+
+def _check_learners(learners: Mapping[str, MachineLearningInterface]) -> Schema:
+    """Check that all have the interface's methods and one schema, and return it."""
+    check_members(tuple(learners))
+    for name, learner in learners.items():
+        missing = [method for method in _METHODS if not callable(getattr(learner, method, None))]
+        if missing:
+            raise LearnerError(
+                f"{name!r} ({type(learner).__name__}) lacks {', '.join(missing)}: "
+                "a learner has the four methods of colearn.MachineLearningInterface"
+            )
+    (first, schema), *others = [(name, _schema(name, each)) for name, each in learners.items()]
+    for name, own in others:
+        if difference := schema.difference(own):
+            raise SchemaMismatch(
+                f"{first!r} and {name!r} do not have the same model: {difference}; "
+                "all learners need the same tensors"
+            )
+    return schema
+
+
+def _schema(name: str, learner: MachineLearningInterface) -> Schema:
+    """What a learner says its schema is; else that of its current weights."""
+    own = getattr(learner, "schema", None)
+    if own is not None:
+        declared: Schema = own()
+        return declared
+    weights = learner.mli_get_current_weights()
+    if not isinstance(weights, Weights):
+        raise LearnerError(
+            f"{name!r}: mli_get_current_weights returned a {type(weights).__name__}; "
+            "return colearn.Weights({name: array, ...})"
+        )
+    return Schema.of(weights.weights)
+
+
+def _ledger(experiment: Experiment, path: Path | None) -> LocalLedger:
+    if path is None or not path.exists():
+        return LocalLedger(experiment, path)
+    ledger = LocalLedger.open(path)
+    if ledger.experiment != experiment:
+        differ = [
+            field
+            for field in experiment.__struct_fields__
+            if getattr(ledger.experiment, field) != getattr(experiment, field)
+        ]
+        ledger.close()
+        raise ConfigError(
+            f"{path} holds another experiment ({', '.join(differ)} differ): "
+            "choose another folder, or the same learners, rule and seed"
+        )
+    return ledger

@@ -1,0 +1,1 @@
+"""Learners: one base class, and one module a framework."""

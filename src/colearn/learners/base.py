@@ -1,0 +1,300 @@
+"""What all framework learners share: proposing, testing, voting, accepting.
+
+A subclass says how to read and set its model's tensors, how to take one training
+step, and what the losses of single samples are; everything else stands here,
+once. Training is a pure function of weights, data and seed: each proposal starts
+with a fresh optimiser, and nothing is remembered from one to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from colearn.errors import ConfigError, LearnerError
+from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.voting import policy as named_policy
+from colearn.weights import Schema
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colearn.protocols import Policy
+
+Samples = tuple["NDArray[Any]", "NDArray[Any]"]
+"""x of shape (n, ...) and y of shape (n,)."""
+
+Tensors = Mapping[str, "NDArray[np.generic]"]
+
+
+class Options(TypedDict, total=False):
+    """The options of every framework learner; `FrameworkLearner` explains them."""
+
+    vote: Samples | None
+    test: Samples | None
+    steps: int
+    batch_size: int
+    policy: str | Policy
+    seed: int
+
+
+class FrameworkLearner(MachineLearningInterface):
+    """Base of the learners in this package.
+
+    A subclass builds its model first and calls ``super().__init__`` last, because
+    that reads the initial tensors. It fills these hooks, which all act on one
+    working model:
+
+    - `tensors`, `load`: read and set its tensors,
+    - `begin`, `step`: start an optimiser, train on one mini-batch,
+    - `losses`, `errors`, `score`: judge it.
+
+    Args:
+        train: Private samples to train on.
+        vote: Private samples to vote by, never trained on. None sets a fifth of
+            ``train`` apart, chosen by ``seed``.
+        test: Samples for `ProposedWeights.test_score`, which decides nothing.
+        steps: Mini-batches in one proposal.
+        batch_size: Samples in a mini-batch.
+        policy: How losses become a vote: a name from `colearn.voting` or a policy.
+        seed: Where randomness comes from until `set_seed` is called.
+
+    Raises:
+        LearnerError: The samples cannot be learned from.
+        ConfigError: An option cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: Samples,
+        vote: Samples | None = None,
+        test: Samples | None = None,
+        steps: int = 50,
+        batch_size: int = 32,
+        policy: str | Policy = "loss",
+        seed: int = 0,
+    ) -> None:
+        self.steps = whole_number("steps", steps, least=1)
+        self.batch_size = whole_number("batch_size", batch_size, least=1)
+        self.policy: Policy = named_policy(policy) if isinstance(policy, str) else policy
+        if self.policy.metric not in ("loss", "error"):
+            raise ConfigError(
+                f"the voting policy compares {self.policy.metric!r}; "
+                "a learner can measure 'loss' or 'error'"
+            )
+        self.set_seed(seed)
+        self.train_samples = checked_samples("train", train)
+        if vote is None:
+            self.train_samples, self.vote_samples = _set_apart(self.train_samples, seed)
+        else:
+            self.vote_samples = checked_samples("vote", vote, like=self.train_samples)
+        self.test_samples = (
+            None if test is None else checked_samples("test", test, like=self.train_samples)
+        )
+        self._current = Weights(self.tensors())
+        self._schema = Schema.of(self._current.weights)
+        self._before: NDArray[np.float64] | None = None
+
+    @abstractmethod
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """Return copies of the working model's tensors, C-contiguous."""
+
+    @abstractmethod
+    def load(self, tensors: Tensors) -> None:
+        """Set the working model's tensors; never write into the arrays given."""
+
+    @abstractmethod
+    def begin(self, rng: np.random.Generator) -> None:
+        """Start training the loaded model afresh: a new optimiser, no history."""
+
+    @abstractmethod
+    def step(self, x: NDArray[Any], y: NDArray[Any]) -> None:
+        """Train the working model on what `batches` yielded."""
+
+    @abstractmethod
+    def losses(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+        """Return each sample's loss, shape (n,): what training minimises, or close to it."""
+
+    @abstractmethod
+    def errors(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+        """Return each sample's error, shape (n,): 0 or 1 for classes, absolute for numbers."""
+
+    @abstractmethod
+    def score(self, x: NDArray[Any], y: NDArray[Any]) -> float:
+        """Return the accuracy, or R² for numbers."""
+
+    def check(self, tensors: Tensors) -> None:
+        """Raise `SchemaMismatch` unless the tensors fit the schema."""
+        self._schema.dims(tensors)
+
+    def schema(self) -> Schema:
+        """Names, dtypes and shapes of the weights, as an experiment fixes them."""
+        return self._schema
+
+    def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+        """Return new tensors, trained from those given: a pure function with the data."""
+        self.load(tensors)
+        self.begin(rng)
+        x, y = self.train_samples
+        for rows in self.batches(rng):
+            self.step(x[rows], y[rows])
+        return self.tensors()
+
+    def batches(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+        """Yield the rows of ``steps`` mini-batches."""
+        for rows in self.passes(rng):
+            for start in range(0, len(rows), self.batch_size):
+                yield rows[start : start + self.batch_size]
+
+    def passes(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+        """Yield the rows of ``steps`` mini-batches, pass by pass over the shuffled data."""
+        samples = len(self.train_samples[0])
+        steps_in_a_pass = math.ceil(samples / self.batch_size)
+        left = self.steps
+        while left > 0:
+            yield rng.permutation(samples)[: left * self.batch_size]
+            left -= steps_in_a_pass
+
+    def set_seed(self, seed: int) -> None:
+        """Draw all randomness of the next proposals from this seed."""
+        self._seed = whole_number("seed", seed, least=0)
+        self._drawn = 0
+
+    def mli_propose_weights(self) -> Weights:
+        """Train from the current weights; see `MachineLearningInterface`.
+
+        Proposing again without a new seed draws anew, and gives other weights.
+        """
+        rng = np.random.default_rng((self._seed, self._drawn))
+        self._drawn += 1
+        with _quiet():
+            return Weights(self.train(self._current.weights, rng))
+
+    def mli_test_weights(self, weights: Weights) -> ProposedWeights:
+        """Vote by the same private samples' losses under the current weights and these.
+
+        ``vote_score`` is minus the mean of what the policy compares.
+
+        Raises:
+            SchemaMismatch: The weights do not fit the model.
+        """
+        if self._before is None:
+            self.load(self._current.weights)
+            self._before = self._measure(self.policy.metric)
+        self._load(weights)
+        after = self._measure(self.policy.metric)
+        with _quiet():
+            test_score = self.score(*self.test_samples) if self.test_samples else math.nan
+            return ProposedWeights(
+                weights.weights,
+                weights.training_summary,
+                vote_score=-float(after.mean()),
+                test_score=test_score,
+                vote=self.policy.vote(self._before, after),
+            )
+
+    def mli_accept_weights(self, weights: Weights) -> None:
+        """Make these the current weights, by reference.
+
+        Raises:
+            SchemaMismatch: The weights do not fit the model.
+        """
+        self.check(weights.weights)
+        self._current = Weights(weights.weights, weights.training_summary)
+        self._before = None
+
+    def mli_get_current_weights(self) -> Weights:
+        """Return the current weights, by reference."""
+        return self._current
+
+    def evaluate(self, weights: Weights, samples: Samples) -> float:
+        """Score any weights on any samples; the current weights stay as they are.
+
+        Raises:
+            SchemaMismatch: The weights do not fit the model.
+            LearnerError: The samples cannot be used.
+        """
+        x, y = checked_samples("given", samples, like=self.train_samples)
+        self._load(weights)
+        with _quiet():
+            return self.score(x, y)
+
+    def vote_loss(self, weights: Weights) -> float:
+        """Mean loss of any weights on the vote samples, whatever the policy compares."""
+        self._load(weights)
+        return float(self._measure("loss").mean())
+
+    def _load(self, weights: Weights) -> None:
+        self.check(weights.weights)
+        self.load(weights.weights)
+
+    def _measure(self, metric: str) -> NDArray[np.float64]:
+        """Per-sample losses or errors of the working model on the vote samples."""
+        x, y = self.vote_samples
+        with _quiet():
+            values = self.losses(x, y) if metric == "loss" else self.errors(x, y)
+        if values.shape != (len(y),):
+            raise LearnerError(
+                f"{type(self).__name__} measured values of shape {values.shape} "
+                f"for {len(y)} samples: it must give one for each, shape ({len(y)},)"
+            )
+        return values
+
+
+def whole_number(name: str, value: object, *, least: int) -> int:
+    """Return the value, or raise `ConfigError` unless it is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(f"{name} {value!r} is refused: it must be a whole number from {least} up")
+    return int(value)
+
+
+def checked_samples(name: str, samples: Samples, *, like: Samples | None = None) -> Samples:
+    """Return samples as arrays, or raise `LearnerError` if nothing can be learned from them.
+
+    ``like`` are samples whose x must have the same shape, apart from their number.
+    """
+    x, y = np.asarray(samples[0]), np.asarray(samples[1])
+    if x.ndim < 1 or y.ndim != 1 or len(x) != len(y):
+        raise LearnerError(
+            f"the {name} samples have x of shape {x.shape} and y of shape {y.shape}: "
+            "expected (n, ...) and (n,)"
+        )
+    if not len(x):
+        raise LearnerError(f"there are no {name} samples: at least one is needed")
+    if x.dtype.kind in "OSU":
+        raise LearnerError(f"x of the {name} samples is {x.dtype}: expected numbers")
+    if like is not None and x.shape[1:] != like[0].shape[1:]:
+        raise LearnerError(
+            f"a {name} sample has shape {x.shape[1:]}, "
+            f"but a train sample has {like[0].shape[1:]}: they must agree"
+        )
+    for part, values in (("x", x), ("y", y)):
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise LearnerError(
+                f"{part} of the {name} samples holds NaN or infinity: fill or drop those samples"
+            )
+    return x, y
+
+
+def _set_apart(samples: Samples, seed: int) -> tuple[Samples, Samples]:
+    """Split into four fifths to train on and one fifth, at least one sample, to vote by."""
+    x, y = samples
+    if len(x) < 2:
+        raise LearnerError(
+            "there is one train sample, and one to vote by is taken from them: "
+            "at least two are needed, or vote samples of their own"
+        )
+    order = np.random.default_rng(seed).permutation(len(x))
+    held = max(1, len(x) // 5)
+    kept, voting = order[held:], order[:held]
+    return (x[kept], y[kept]), (x[voting], y[voting])
+
+
+def _quiet() -> np.errstate:
+    """Weights from others may overflow; the vote sees that in the losses, not in a warning."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -1,0 +1,162 @@
+"""A forest as flat node arrays: checked, and predicting without the library that grew it.
+
+A tree is a run of consecutive nodes, its root first. ``left`` and ``right`` count
+from the root and lie behind their parent, so no walk can loop. A leaf has -1 in
+``feature``, ``left`` and ``right``. A sample goes left where its feature, in
+float32, is at most the threshold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from colearn.errors import LearnerError
+from colearn.weights import Schema, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+MAX_DEPTH = 64
+"""Splits from a root to its deepest leaf: what bounds the time of a prediction."""
+
+_LEAF = -1
+_ROUNDING = 1e-6
+_VALUES_AT_ONCE = 1 << 20
+
+
+def forest_schema(outputs: int, *, max_trees: int, max_nodes: int) -> Schema:
+    """Return the schema of forests whose nodes hold ``outputs`` values each."""
+    nodes = ("nodes",)
+    return Schema(
+        {
+            "feature": TensorSpec("int32", nodes),
+            "left": TensorSpec("int32", nodes),
+            "nodes_per_tree": TensorSpec("int32", ("trees",)),
+            "right": TensorSpec("int32", nodes),
+            "threshold": TensorSpec("float64", nodes),
+            "value": TensorSpec("float64", ("nodes", outputs)),
+        },
+        {"nodes": max_nodes, "trees": max_trees},
+    )
+
+
+def no_trees(outputs: int) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a forest without trees."""
+    shapes = {"feature": (0,), "left": (0,), "nodes_per_tree": (0,), "right": (0,)}
+    return {
+        **{name: np.zeros(shape, np.int32) for name, shape in shapes.items()},
+        "threshold": np.zeros(0),
+        "value": np.zeros((0, outputs)),
+    }
+
+
+class Forest:
+    """A forest that predicts; without trees it predicts the uniform distribution, or 0.
+
+    Args:
+        tensors: As in `forest_schema`; kept by reference, never written.
+        features: Number of columns of x.
+        classes: The sorted labels; None where numbers are predicted.
+
+    Raises:
+        LearnerError: The arrays are not those of a forest.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, Any], *, features: int, classes: NDArray[Any] | None
+    ) -> None:
+        self.tensors = tensors
+        self.features = features
+        self.classes = classes
+        sizes = tensors["nodes_per_tree"].astype(np.int64)
+        if (sizes < 1).any() or sizes.sum() != len(tensors["feature"]):
+            raise _refused("nodes_per_tree does not add up to its nodes")
+        self._roots = np.cumsum(sizes) - sizes
+        self._is_leaf = tensors["left"] == _LEAF
+        places = np.arange(len(self._is_leaf))
+        offsets = np.repeat(self._roots, sizes)
+        # A leaf is its own child, so that a walk may go on until the deepest has ended.
+        self._children = tuple(
+            np.where(self._is_leaf, places, tensors[side] + offsets) for side in ("left", "right")
+        )
+        self._check_splits(ends=offsets + np.repeat(sizes, sizes))
+        self._check_values()
+        self._depth = self._checked_depth()
+
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Predict a label or a number for each row of x, shape (n,)."""
+        outputs = self.outputs(x)
+        return outputs[:, 0] if self.classes is None else self.classes[outputs.argmax(axis=1)]
+
+    def predict_proba(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Predict the classes' probabilities for each row of x, shape (n, classes)."""
+        if self.classes is None:
+            raise LearnerError("this forest predicts numbers: call predict")
+        return self.outputs(x)
+
+    def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
+        """Mean over the trees of the leaves' values, shape (n, outputs)."""
+        if x.ndim != 2 or x.shape[1] != self.features:
+            raise LearnerError(f"x has shape {x.shape}: expected (n, {self.features})")
+        outputs: int = self.tensors["value"].shape[1]
+        result = np.full((len(x), outputs), 0.0 if self.classes is None else 1.0 / outputs)
+        if len(self._roots):
+            x = x.astype(np.float32)
+            chunk = max(1, _VALUES_AT_ONCE // (len(self._roots) * outputs))
+            for start in range(0, len(x), chunk):
+                leaves = self._leaves(x[start : start + chunk])
+                result[start : start + chunk] = self.tensors["value"][leaves].mean(axis=1)
+        return result
+
+    def _leaves(self, x: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Where each sample ends in each tree, shape (n, trees)."""
+        feature, threshold = self.tensors["feature"], self.tensors["threshold"]
+        left, right = self._children
+        rows = np.arange(len(x))[:, None]
+        at = np.tile(self._roots, (len(x), 1))
+        for _ in range(self._depth):
+            at = np.where(x[rows, feature[at]] <= threshold[at], left[at], right[at])
+        return at
+
+    def _check_splits(self, ends: NDArray[np.int64]) -> None:
+        """Raise unless the nodes form trees; ``ends`` says where each node's tree ends."""
+        feature, is_leaf = self.tensors["feature"], self._is_leaf
+        if any(((self.tensors[name] == _LEAF) != is_leaf).any() for name in ("feature", "right")):
+            raise _refused("a node is half a leaf")
+        inner = np.flatnonzero(~is_leaf)
+        if ((feature[inner] < 0) | (feature[inner] >= self.features)).any():
+            raise _refused(f"a split is by a feature outside 0 to {self.features - 1}")
+        parents = np.zeros(len(feature), np.int64)
+        parents[self._roots] = 1
+        for child in self._children:
+            if ((child[inner] <= inner) | (child[inner] >= ends[inner])).any():
+                raise _refused("a child does not lie behind its parent in the same tree")
+            parents += np.bincount(child[inner], minlength=len(feature))
+        if (parents != 1).any():
+            raise _refused("a node has no parent, or two")
+
+    def _checked_depth(self) -> int:
+        level = self._roots
+        for depth in range(MAX_DEPTH + 1):
+            inner = level[~self._is_leaf[level]]
+            if not len(inner):
+                return depth
+            level = np.concatenate([child[inner] for child in self._children])
+        raise _refused(f"a tree is deeper than {MAX_DEPTH} splits")
+
+    def _check_values(self) -> None:
+        value = self.tensors["value"]
+        if not (np.isfinite(value).all() and np.isfinite(self.tensors["threshold"]).all()):
+            raise _refused("a threshold or value is not finite")
+        if self.classes is not None and (
+            (value < 0).any() or (abs(value.sum(axis=1) - 1) > _ROUNDING).any()
+        ):
+            raise _refused("a node's values are no probabilities")
+
+
+def _refused(reason: str) -> LearnerError:
+    return LearnerError(f"these weights are no forest: {reason}; refuse them")

@@ -1,0 +1,1 @@
+"""Ledger drivers: where votes and decisions are ordered."""

@@ -1,0 +1,135 @@
+"""The seams: what a ledger, a board, a store and a voting policy must do.
+
+Drivers live in ``ledgers/``, ``boards/`` and ``stores/``; `colearn.testing`
+checks any implementation against the sentences below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note
+from colearn.rules import State
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Blob = Sequence[memoryview]
+"""The bytes of one blob, in consecutive parts, so that nothing has to be joined."""
+
+
+class Ledger(Protocol):
+    """Orders digests and votes; everybody reads the same order.
+
+    A ledger applies `colearn.rules` to what is submitted: an event that they
+    refuse raises its `RefusedEvent` and leaves no trace.
+    """
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the members agreed on; the first thing the ledger holds."""
+        ...
+
+    def now(self) -> int:
+        """Ledger time, in whole seconds; never goes back."""
+        ...
+
+    def view(self) -> State:
+        """The fold of all entries, at the present ledger time."""
+        ...
+
+    def events(self, since: int = 0) -> Sequence[Entry]:
+        """All entries from position ``since`` on, in order."""
+        ...
+
+    def submit(self, event: Event) -> Entry:
+        """Append an event and return it as ordered; durable where the ledger is."""
+        ...
+
+    def wait(self, seen: int, until: int) -> None:
+        """Return once there are more than ``seen`` entries or ledger time is ``until``."""
+        ...
+
+
+class Board(Protocol):
+    """Carries records between members that the ledger need not order.
+
+    Posting the same record again changes nothing; another record by the same
+    sender for the same round and kind raises `Equivocation`.
+    """
+
+    def post(self, note: Note) -> None:
+        """Make a record readable by all members."""
+        ...
+
+    def read(self, round_index: int) -> Sequence[Note]:
+        """All records posted for a round, in the order they came."""
+        ...
+
+    def wait(self, round_index: int, seen: int, timeout_seconds: float) -> bool:
+        """Return True once the round has more than ``seen`` records, False at the time-out."""
+        ...
+
+
+class Store(Protocol):
+    """Holds bytes by their digest. What is put once is never changed."""
+
+    def put(self, parts: Iterable[Buffer]) -> Digest:
+        """Hold consecutive parts as one blob; holding it again changes nothing.
+
+        The parts may be kept by reference: whoever puts them gives them away.
+        """
+        ...
+
+    def open(self, digest: Digest) -> Blob:
+        """Give the bytes, read-only and checked against the digest.
+
+        Raises:
+            BlobMissing: No such blob is held.
+            BlobCorrupt: The bytes held are not those that were put.
+        """
+        ...
+
+    def drop(self, digest: Digest) -> None:
+        """Hold the blob no longer; a blob that is not held is no error."""
+        ...
+
+    def __contains__(self, digest: object) -> bool:
+        """Whether the blob is held."""
+        ...
+
+
+class Policy(Protocol):
+    """How one learner's losses become its vote."""
+
+    @property
+    def metric(self) -> str:
+        """The per-sample loss to compare.
+
+        ``"loss"`` is what training minimises, or close to it; ``"error"`` is 0 for
+        right and 1 for wrong where there are classes, and the absolute error of
+        numbers.
+        """
+        ...
+
+    def vote(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> bool | None:
+        """Vote from the same samples' losses under M and M′, each of shape (samples,).
+
+        Returns True to approve, False to reject, None to abstain.
+        """
+        ...
+
+
+class Seeded(Protocol):
+    """A learner whose randomness comes from a seed the participant sets.
+
+    Before each call that may train, the participant sets a seed derived from the
+    experiment, the member and the round, so that training is a pure function of
+    weights, data and seed, and a restart repeats it.
+    """
+
+    def set_seed(self, seed: int) -> None:
+        """Draw all randomness from here on from this seed (an unsigned 63-bit integer)."""
+        ...

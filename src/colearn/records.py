@@ -1,0 +1,302 @@
+"""Everything that is written down or sent: frozen, versioned records.
+
+A record has one canonical form, `encode`'s JSON, and its digest is the blake3
+hash of those bytes. Decoding is strict: unknown kinds, missing fields and other
+versions are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import msgspec
+from blake3 import blake3
+
+from colearn.errors import ConfigError, InvalidRule
+
+WIRE_VERSION = 1
+MAX_MEMBERS = 256
+_MAX_DENOMINATOR = 65_535
+
+Digest = str
+"""64 lower-case hex digits: the blake3 hash of some bytes."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+def digest_of(parts: Iterable[Buffer]) -> Digest:
+    """Hash consecutive parts as one run of bytes (blake3, 32 bytes, as hex)."""
+    hasher = blake3()
+    for part in parts:
+        hasher.update(part)
+    return hasher.hexdigest()
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What all records share: they are frozen and decode strictly."""
+
+
+class Rule(Record, frozen=True, kw_only=True, tag="rule"):
+    """How votes become a decision; see `colearn.rules` for the exact arithmetic.
+
+    Fractions may be given as `Fraction`, as text (``"2/3"``) or as numbers, which
+    mean what they print (``0.6`` is 3/5).
+
+    Attributes:
+        threshold: Share of the eligible voters whose approval is needed, above 0.
+        inclusive: Accept at exactly the threshold too (default: only above it).
+        proposer_votes: The proposer votes on its own proposal and counts as eligible.
+        quorum: Share of the eligible voters that must vote, abstentions included.
+        propose_seconds: Ledger time a proposer has before its turn is skipped.
+        vote_seconds: Ledger time voters have after a proposal.
+        governance: Share of all members that must endorse a change of members or
+            rule; more than this share is needed.
+
+    Raises:
+        InvalidRule: No group should run under these values.
+    """
+
+    threshold: Fraction = Fraction(1, 2)
+    inclusive: bool = False
+    proposer_votes: bool = False
+    quorum: Fraction = Fraction(0)
+    propose_seconds: int = 3_600
+    vote_seconds: int = 3_600
+    governance: Fraction = Fraction(2, 3)
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "quorum", "governance"):
+            msgspec.structs.force_setattr(self, name, fraction(name, getattr(self, name)))
+        if not 0 < self.threshold <= 1:
+            raise InvalidRule(
+                f"threshold {self.threshold} is refused: it must be above 0 "
+                "(at 0 a unanimous 'no' would pass) and at most 1"
+            )
+        if self.threshold == 1 and not self.inclusive:
+            raise InvalidRule(
+                "threshold 1 is refused: approvals can never be more than all; "
+                "for unanimity set inclusive=True"
+            )
+        if not 0 <= self.quorum <= 1:
+            raise InvalidRule(f"quorum {self.quorum} is refused: it must lie between 0 and 1")
+        if not Fraction(1, 2) <= self.governance < 1:
+            raise InvalidRule(
+                f"governance {self.governance} is refused: it must be at least 1/2 and below 1"
+            )
+        for name in ("propose_seconds", "vote_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidRule(
+                    f"{name} {value!r} is refused: it must be a whole number of seconds, 1 or more"
+                )
+
+
+def fraction(name: str, value: Fraction | float | str) -> Fraction:
+    """Read a share as it is written: 1/2, "2/3", 0.6 (which is 3/5).
+
+    Raises:
+        InvalidRule: It is no such thing, or its denominator is above 65,535.
+    """
+    try:
+        fraction = Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise InvalidRule(f"{name} {value!r} is not a fraction such as '1/2' or 0.5") from None
+    if fraction.denominator > _MAX_DENOMINATOR:
+        raise InvalidRule(
+            f"{name} {value} is refused: write it as a fraction with a denominator "
+            f"of at most {_MAX_DENOMINATOR}, such as '2/3'"
+        )
+    return fraction
+
+
+class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
+    """What members agree on before the first round; its digest names the experiment.
+
+    Attributes:
+        version: Wire version of every record of this experiment.
+        members: Their names or addresses, in join order.
+        initial: Digest of the `Proposal` that carries M₀.
+        schema: Digest of the weights' schema.
+        rule: The voting rule.
+    """
+
+    version: int = WIRE_VERSION
+    members: tuple[str, ...]
+    initial: Digest
+    schema: Digest
+    rule: Rule = Rule()
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+
+
+def check_members(members: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless 2 to 256 distinct, non-empty names are given."""
+    if not 2 <= len(members) <= MAX_MEMBERS:
+        raise ConfigError(
+            f"{len(members)} member(s): an experiment needs 2 to {MAX_MEMBERS}, "
+            "for whoever proposes must be judged by somebody else"
+        )
+    if len(set(members)) != len(members) or not all(members):
+        raise ConfigError("members must have distinct, non-empty names")
+
+
+class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
+    """New weights, and where they come from. Lies in the store; its digest on the ledger.
+
+    Attributes:
+        round: The round it is made for; 0 for M₀.
+        sender: The proposer; empty for M₀.
+        base: Digest of the proposal whose weights were trained on; empty for M₀.
+        weights: Digest of the weights' canonical bytes.
+        size_bytes: Their number.
+        dims: Sizes of the schema's dimensions that may grow.
+    """
+
+    version: int = WIRE_VERSION
+    round: int
+    sender: str
+    base: str
+    weights: Digest
+    size_bytes: int
+    dims: dict[str, int] = {}
+
+
+class Choice(Enum):
+    """A vote. Only *approve* counts towards the threshold; all three make a quorum."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    ABSTAIN = "abstain"
+
+
+class Propose(Record, frozen=True, tag="propose"):
+    """The round's proposer puts a proposal's digest up for the vote."""
+
+    round: int
+    sender: str
+    proposal: Digest
+
+
+class Pass(Record, frozen=True, tag="pass"):
+    """The round's proposer gives its turn away."""
+
+    round: int
+    sender: str
+
+
+class Vote(Record, frozen=True, tag="vote"):
+    """A member's vote on the round's proposal."""
+
+    round: int
+    sender: str
+    proposal: Digest
+    choice: Choice
+
+
+class AddMember(Record, frozen=True, tag="add-member"):
+    """A newcomer joins at the end of the rotation."""
+
+    member: str
+
+
+class RemoveMember(Record, frozen=True, tag="remove-member"):
+    """A member leaves."""
+
+    member: str
+
+
+class ReplaceMember(Record, frozen=True, tag="replace-member"):
+    """A member's key or name is replaced; its place in the rotation stays."""
+
+    member: str
+    successor: str
+
+
+class SetRule(Record, frozen=True, tag="set-rule"):
+    """The rule changes."""
+
+    rule: Rule
+
+
+Change = AddMember | RemoveMember | ReplaceMember | SetRule
+
+
+class Endorse(Record, frozen=True, tag="endorse"):
+    """A member endorses a change; its earlier endorsement, if any, is withdrawn."""
+
+    sender: str
+    change: Change
+
+
+Event = Propose | Pass | Vote | Endorse
+
+
+class Entry(Record, frozen=True, tag="entry"):
+    """An event as the ledger ordered it, at a ledger time in whole seconds."""
+
+    time: int
+    event: Event
+
+
+class Scores(Record, frozen=True, tag="scores"):
+    """What a member measured for its vote. Leaves the member only where it opts in.
+
+    None stands for "not measured".
+    """
+
+    round: int
+    sender: str
+    vote_score: float | None
+    test_score: float | None
+
+
+Note = Scores
+"""What may be posted on a board."""
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return str(value)
+    raise NotImplementedError(f"records hold no {type(value).__name__}")
+
+
+def _from_json(kind: type, value: Any) -> Any:
+    if kind is Fraction and isinstance(value, str):
+        return Fraction(value)
+    raise NotImplementedError(f"records hold no {kind.__name__}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_to_json, order="deterministic")
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def encode(record: Record) -> bytes:
+    """Canonical bytes of a record: JSON with fixed field order and no white space."""
+    return _encoder.encode(record)
+
+
+def decode(raw: Buffer, kind: type[RecordT]) -> RecordT:
+    """Read canonical bytes back; anything else raises `ConfigError` in one line."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_from_json)
+    try:
+        record: RecordT = decoder.decode(raw)
+        canonical = encode(record) == raw
+    except (msgspec.MsgspecError, ValueError, RecursionError) as reason:
+        raise ConfigError(f"not a valid {kind.__name__.lower()} record: {reason}") from None
+    if not canonical:
+        raise ConfigError(f"a {kind.__name__.lower()} record that is not in canonical form")
+    version = getattr(record, "version", WIRE_VERSION)
+    if version != WIRE_VERSION:
+        raise ConfigError(
+            f"a {kind.__name__.lower()} record of wire version {version}; "
+            f"this colearn reads version {WIRE_VERSION}: use the release that wrote it"
+        )
+    return record

@@ -1,0 +1,145 @@
+"""The files of a run: settings, rounds, comparison, picture, model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from colearn.errors import ConfigError
+from colearn.ml_interface import Weights
+from colearn.records import Buffer
+from colearn.report.result import Row
+from colearn.weights import Schema, encode
+
+SETTINGS_FILE = "run.toml"
+ROUNDS_FILE = "rounds.csv"
+COMPARISON_FILE = "comparison.json"
+PLOT_FILE = "curve.png"
+WEIGHTS_FILE = "weights.safetensors"
+
+_COLUMNS = (
+    "round",
+    "proposer",
+    "decision",
+    "approvals",
+    "needed",
+    "score",
+    "model",
+    "seconds",
+)
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write ``run.toml``: flat, one line a setting; None is left out."""
+    lines = [
+        f"{name} = {json.dumps(value)}\n" for name, value in settings.items() if value is not None
+    ]
+    _replace(folder / SETTINGS_FILE, "".join(lines).encode())
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read ``run.toml``.
+
+    Raises:
+        ConfigError: The folder is no run, or the file is not TOML.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} holds no run: there is no {SETTINGS_FILE} in it") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
+        raise ConfigError(f"{path} cannot be read: {reason}") from None
+
+
+class RoundsFile:
+    """Writes ``rounds.csv``, a row at a time, so that a run cut short leaves its rows."""
+
+    def __init__(self, folder: Path, members: tuple[str, ...], rows: Iterable[Row]) -> None:
+        self._members = members
+        self._file: IO[str] = (folder / ROUNDS_FILE).open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow([*_COLUMNS, *members])
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Write one round."""
+        cells = [getattr(row, column) for column in _COLUMNS]
+        self._writer.writerow(
+            ["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells]
+            + [row.did.get(member, "") for member in self._members]
+        )
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_rounds(folder: Path) -> tuple[tuple[str, ...], list[Row]]:
+    """Read ``rounds.csv``: the members and the rounds.
+
+    Raises:
+        ConfigError: It is missing, or not such a file.
+    """
+    path = folder / ROUNDS_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        if not lines:
+            raise ConfigError(f"{path} holds no round yet: there is nothing to draw")
+        members = tuple(name for name in lines[0] if name not in _COLUMNS)
+        return members, [
+            Row(
+                round=int(line["round"]),
+                proposer=line["proposer"],
+                decision=line["decision"],
+                approvals=int(line["approvals"]),
+                needed=int(line["needed"]),
+                score=float(line["score"] or math.nan),
+                model=line["model"],
+                seconds=float(line["seconds"] or math.nan),
+                did={member: line[member] for member in members if line[member]},
+            )
+            for line in lines
+        ]
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} holds no run: there is no {ROUNDS_FILE} in it") from None
+    except (OSError, KeyError, TypeError, ValueError) as reason:
+        raise ConfigError(f"{path} is not a table of rounds: {reason}") from None
+
+
+def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> None:
+    """Write ``comparison.json``: what the collective is compared with."""
+    _replace(folder / COMPARISON_FILE, json.dumps(comparison, indent=1).encode())
+
+
+def read_comparison(folder: Path) -> dict[str, Any]:
+    """Read ``comparison.json``; empty if the run ended before there was one."""
+    try:
+        comparison: dict[str, Any] = json.loads((folder / COMPARISON_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as reason:
+        raise ConfigError(f"{folder / COMPARISON_FILE} cannot be read: {reason}") from None
+    return comparison
+
+
+def write_weights(folder: Path, weights: Weights) -> None:
+    """Write a model's canonical bytes as ``weights.safetensors``."""
+    tensors = weights.weights
+    _replace(folder / WEIGHTS_FILE, *encode(tensors, Schema.of(tensors)).parts)
+
+
+def _replace(path: Path, *parts: Buffer) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    draft = path.with_name(f"{path.name}.part")
+    with draft.open("wb") as file:
+        file.writelines(parts)
+    draft.replace(path)

@@ -1,0 +1,1 @@
+"""Store drivers: where the weights live, by digest."""

@@ -1,0 +1,12 @@
+"""Named tasks: a dataset, a model and settings under which learning together pays.
+
+`names` and `get` are the registry; `build` makes a whole setting of learners from
+a task, so that everything that is random in it follows from one seed.
+"""
+
+from colearn.tasks.datasets import Dataset
+from colearn.tasks.registry import Task, get, names
+from colearn.tasks.setting import Setting, build
+from colearn.tasks.splits import parse
+
+__all__ = ["Dataset", "Setting", "Task", "build", "get", "names", "parse"]

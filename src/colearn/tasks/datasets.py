@@ -1,0 +1,31 @@
+"""What a task's data look like once loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Training samples to share out among learners, and a common test set.
+
+    Features are scaled by constants written down in the code, never by anything
+    fitted on the samples.
+
+    Attributes:
+        x_train: Features, float32 or float64, of shape (train samples, features).
+        y_train: int64 labels 0 … classes − 1, or float64 numbers; shape (train samples,).
+        x_test: As ``x_train``, of shape (test samples, features).
+        y_test: As ``y_train``, of shape (test samples,).
+        classes: All labels, in ascending order; None where y are numbers.
+    """
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+    classes: NDArray[np.int64] | None

@@ -1,0 +1,257 @@
+"""A collective in one process."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from rich.console import Console
+from toys import Scripted, Seeking, seekers
+
+from colearn import Collective, ErrorCodes, ProposedWeights, Rule, TrainingSummary, Weights
+from colearn.collective import LEDGER_FILE
+from colearn.errors import ConfigError, LearnerError, SchemaMismatch
+
+
+def test_accepted_becomes_everyones_model():
+    """After an accepted round all learners hold the very same arrays, uncopied."""
+    learners = [Scripted([True]), Scripted([True]), Scripted([True])]
+    result = Collective(learners).run(1)
+    assert result.rounds[0].accepted
+    arrays = [learner.current.weights["w"] for learner in learners]
+    assert all(np.shares_memory(array, arrays[0]) for array in arrays)
+    assert result.weights.weights["w"].tolist() == [1, 1, 1]
+
+
+def test_rejected_changes_nothing():
+    """After a rejected round all learners hold M."""
+    learners = [Scripted([]), Scripted([False]), Scripted([None])]
+    result = Collective(learners).run(1)
+    assert not result.rounds[0].accepted
+    assert all(learner.current.weights["w"].tolist() == [0, 0, 0] for learner in learners)
+
+
+def test_every_member_starts_from_the_first_ones_model():
+    """M₀ is the first learner's model, whatever the others began with."""
+    learners = seekers()
+    learners[0].guess = np.array([7.0])
+    Collective(learners)
+    collective = Collective(learners)
+    collective.run(0)
+    assert [learner.guess[0] for learner in learners] == [7.0] * 3
+
+
+def test_late_votes_are_recorded_without_effect():
+    """A round decided by its first votes still shows the last one."""
+    learners = [
+        Scripted([]),
+        Scripted([True]),
+        Scripted([True]),
+        Scripted([True]),
+        Scripted([False]),
+    ]
+    round_0 = Collective(learners).run(1).rounds[0]
+    assert round_0.accepted
+    assert round_0.decision.approvals == 3
+    assert round_0.votes["learner-4"].value == "reject"
+
+
+def test_same_seed_same_digests_in_every_round():
+    """Two runs with one seed agree on every digest; another seed does not."""
+    runs = [Collective(seekers(), seed=seed).run(12) for seed in (5, 5, 6)]
+    digests = [[each.model for each in result.rounds] for result in runs]
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
+def test_threads_change_no_digest_and_do_run_at_once(tmp_path):
+    """With threads two learners test at the same moment; the ledger is the same, bit for bit."""
+
+    class Meeting(Seeking):
+        barrier = threading.Barrier(2, timeout=10)
+
+        def mli_test_weights(self, weights):
+            self.barrier.wait()
+            return super().mli_test_weights(weights)
+
+    def meeting():
+        return [Meeting(learner.numbers) for learner in seekers()]
+
+    with (
+        ThreadPoolExecutor(4) as executor,
+        Collective(meeting(), seed=3, folder=tmp_path / "many", executor=executor) as many,
+    ):
+        many.run(9)
+    with Collective(seekers(), seed=3, folder=tmp_path / "one") as one:
+        one.run(9)
+    assert many.ledger.head == one.ledger.head
+
+
+def test_a_folder_goes_on_where_it_stopped(tmp_path):
+    """Stopped after every round and opened again, a run ends on the head of one in one go."""
+    with Collective(seekers(), seed=1, folder=tmp_path / "whole") as whole:
+        expected = whole.run(6)
+    for _ in range(6):
+        with Collective(seekers(), seed=1, folder=tmp_path / "parts") as part:
+            result = part.run(1)
+    assert part.ledger.head == whole.ledger.head
+    assert [each.row.did for each in result.rounds] == [each.row.did for each in expected.rounds]
+    assert [each.scores for each in result.rounds] == [each.scores for each in expected.rounds]
+    assert result.bytes_moved == expected.bytes_moved
+
+
+def test_a_run_cut_anywhere_goes_on_to_the_same_model(tmp_path):
+    """Whatever prefix of the ledger a crash left, the run ends on the same model."""
+    with Collective(seekers(), seed=1, folder=tmp_path / "whole") as whole:
+        expected = whole.run(4)
+    lines = (tmp_path / "whole" / LEDGER_FILE).read_bytes().splitlines(keepends=True)
+    for kept in range(1, len(lines)):
+        cut = tmp_path / f"cut-{kept}"
+        shutil.copytree(tmp_path / "whole", cut)
+        (cut / LEDGER_FILE).write_bytes(b"".join(lines[:kept]) + lines[kept][:-7])
+        with Collective(seekers(), seed=1, folder=cut) as collective:
+            result = collective.run(4 - len(collective.result.rounds))
+        assert [each.model for each in result.rounds] == [each.model for each in expected.rounds]
+
+
+def test_a_folder_of_another_experiment_is_refused(tmp_path):
+    """Other members, rule or model: one line says in what the folder differs."""
+    with Collective(seekers(), folder=tmp_path) as collective:
+        collective.run(1)
+    with pytest.raises(ConfigError, match="rule differ"):
+        Collective(seekers(), folder=tmp_path, rule=Rule(threshold="2/3"))
+    with pytest.raises(ConfigError, match="members differ"):
+        Collective(seekers()[:2], folder=tmp_path)
+
+
+def test_without_a_folder_only_the_current_weights_are_held():
+    """Memory holds one model between rounds, however many were proposed."""
+    collective = Collective(seekers())
+    collective.run(10)
+    blobs = len(collective._store._blobs)
+    collective.run(10)
+    assert len(collective._store._blobs) == blobs
+    assert len(collective._weights._held) == 1
+
+
+def test_a_proposal_equal_to_the_current_model_loses_nothing():
+    """Rejecting a proposal with the current weights must not drop the current weights."""
+    learners = [
+        Scripted([True, True], stride=0.0),
+        Scripted([False, True]),
+        Scripted([False, True]),
+    ]
+    collective = Collective(learners)
+    collective.run(1)
+    late = collective._weights
+    late.forget(collective.ledger.view().current)
+    assert late.get(collective.ledger.view().current).weights["w"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_diverged_learner_passes_its_turn(bad):
+    """NaN or infinity never reaches the others: the turn is passed, the run goes on."""
+    learners = [Scripted([True], stride=bad), Scripted([True]), Scripted([True])]
+    result = Collective(learners).run(2)
+    assert [each.decision.outcome.value for each in result.rounds] == ["expired", "accepted"]
+    assert result.rounds[0].decision.proposal is None
+
+
+def test_a_spent_privacy_budget_passes_the_turn():
+    """A summary with an error code is no proposal."""
+
+    class Spent(Scripted):
+        def mli_propose_weights(self):
+            summary = TrainingSummary(error_code=ErrorCodes.DP_BUDGET_EXCEEDED)
+            return Weights(self.current.weights, training_summary=summary)
+
+    result = Collective([Spent([True]), Scripted([True]), Scripted([True])]).run(1)
+    assert result.rounds[0].decision.proposal is None
+
+
+@pytest.mark.parametrize(
+    ("learners", "error", "words"),
+    [
+        ([Scripted([])], ConfigError, "1 member"),
+        ([Scripted([]), object()], LearnerError, "'learner-1' .object. lacks mli_propose_weights"),
+        (
+            [Scripted([]), Scripted([], size=4)],
+            SchemaMismatch,
+            "'learner-0' and 'learner-1'.*'w'.*3.*4",
+        ),
+    ],
+    ids=["alone", "no-learner", "another-model"],
+)
+def test_learners_that_cannot_learn_together_are_refused_up_front(learners, error, words):
+    """The error names the learners and the first thing that differs."""
+    with pytest.raises(error, match=words):
+        Collective(learners)
+
+
+def test_a_proposal_of_another_shape_names_the_proposer():
+    """A learner whose weights change shape is told so, by name."""
+
+    class Growing(Scripted):
+        def mli_propose_weights(self):
+            return Weights({"w": np.zeros(9)})
+
+    with pytest.raises(SchemaMismatch, match=r"'learner-0' proposes.*'w'"):
+        Collective([Growing([]), Scripted([True])]).run(1)
+
+
+@pytest.mark.parametrize("method", ["mli_propose_weights", "mli_test_weights"])
+def test_what_is_no_weights_is_refused_by_name(method):
+    """Returning something else than the interface says is one clear error."""
+    learners = [Scripted([True]), Scripted([True])]
+    setattr(learners[method == "mli_test_weights"], method, lambda *_: 42)
+    with pytest.raises(LearnerError, match=f"{method} returned a int"):
+        Collective(learners).run(1)
+
+
+@pytest.mark.parametrize("rounds", [-1, 1.5, True])
+def test_rounds_must_be_a_number(rounds):
+    """Wrong round counts are one clear line."""
+    with pytest.raises(ConfigError, match="rounds must be a whole number"):
+        Collective(seekers()).run(rounds)
+
+
+def test_received_weights_cannot_be_changed():
+    """A learner that writes into what it received is stopped before others see it."""
+
+    class Vandal(Scripted):
+        def mli_test_weights(self, weights):
+            weights.weights["w"][0] = 99
+            return ProposedWeights(weights.weights, vote=True)
+
+    with pytest.raises(ValueError, match="read-only"):
+        Collective([Scripted([True]), Vandal([])]).run(1)
+
+
+def test_result_shows_itself(tmp_path):
+    """Text, HTML, rich and the picture all show the rounds; HTML is escaped."""
+    named = dict(zip(("a", "<b>", "c"), seekers(), strict=True))
+    result = Collective(named, evaluate=lambda weights: -weights.weights["guess"][0]).run(3)
+    assert result.scores == [each.score for each in result.rounds]
+    assert str(result).count("\n") == 4
+    assert "&lt;b&gt;" in result._repr_html_()
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(result)
+    assert result.rounds[-1].model[:10] in console.export_text()
+    result.plot(tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_are_shown_in_a_simulation(tmp_path):
+    """What every voter measured is in the result; and on the board's file."""
+    with Collective(seekers(), folder=tmp_path) as collective:
+        result = collective.run(1)
+    scores = result.rounds[0].scores
+    assert set(scores) == {"learner-1", "learner-2"}
+    line = (tmp_path / "board.log").read_text().splitlines()[0]
+    assert json.loads(line.split(" ", 1)[1])["vote_score"] == scores["learner-1"].vote_score

@@ -1,0 +1,78 @@
+"""The documentation is true: its code runs, and nothing public is left out of it."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import colearn
+from colearn.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_python_code_runs(page, tmp_path, monkeypatch, capsys):
+    """A reader who types a page's python blocks, in order, meets no error."""
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"{page}, block {number}", "exec"), namespace)  # noqa: S102
+
+
+@pytest.mark.parametrize("name", colearn.__all__)
+def test_public_name_is_documented(name):
+    """Every public name has a docstring of its own, and its module stands in the reference."""
+    value = getattr(colearn, name)
+    generated = f"{name}("  # what a dataclass writes where its author wrote nothing
+    assert value.__doc__
+    assert not value.__doc__.startswith(generated)
+    assert f"::: {value.__module__}\n" in REFERENCE
+
+
+def test_state_table_is_the_codes():
+    """The state table in the docs is what the rules do today."""
+    script = runpy.run_path(str(ROOT / "scripts" / "rules_table.py"))
+    page = script["PAGE"].read_text("utf-8")
+    assert script["refreshed"](page) == page, "run: python scripts/rules_table.py"
+
+
+@pytest.mark.parametrize("goal", ["colearn demo", "python -m pytest"])
+def test_ci_runs_the_readmes_commands(goal):
+    """The pattern by which .ci/run finds a command matches one line of the README."""
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert f"readme_command '{goal}'" in ci
+    assert len(re.findall(rf"^pip install -e .* && {goal}$", README, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("recipe", ["lint", "types", "imports", "docs"])
+def test_ci_runs_the_recipes(recipe):
+    """Every check a contributor can run is one that CI runs."""
+    loop = re.search(
+        r"^for recipe in (.*); do$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE
+    )
+    assert loop
+    assert recipe in loop[1].split()
+    assert re.search(rf"^{recipe}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def test_commands_are_documented():
+    """Every command of the command line, with every option of it, stands on its page."""
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    sections = dict(
+        re.findall(r"^## colearn (\S+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    )
+    commands = {name for name in app if not name.startswith("-")}
+    assert set(sections) == commands
+    for command in commands:
+        for argument in app[command].assemble_argument_collection():
+            name = argument.names[0]
+            assert re.search(rf"{name}\b", sections[command]), f"colearn {command} {name}"

@@ -1,0 +1,339 @@
+"""The rules and the local ledger in lock-step with a naive model of the protocol.
+
+The model is written from the protocol's words, with sets, dictionaries and exact
+fractions, and lets time pass one deadline at a time.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from fractions import Fraction
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from colearn import rules
+from colearn.errors import (
+    AlreadyEndorsed,
+    AlreadyProposed,
+    AlreadyVoted,
+    InvalidChange,
+    NoProposal,
+    NotAMember,
+    NotYourTurn,
+    ProposerMayNotVote,
+    RefusedEvent,
+    WrongProposal,
+    WrongRound,
+)
+from colearn.ledgers.local import LocalLedger
+from colearn.records import (
+    AddMember,
+    Change,
+    Choice,
+    Endorse,
+    Event,
+    Experiment,
+    Pass,
+    Propose,
+    RemoveMember,
+    ReplaceMember,
+    Rule,
+    SetRule,
+    Vote,
+)
+from colearn.rules import Decision, Outcome
+
+NAMES = ("ada", "bob", "cyd", "dan", "eve", "fay")
+PROPOSALS = ("p", "q")
+
+shares = st.sampled_from([Fraction(num, den) for den in (2, 3, 4, 5) for num in range(1, den)])
+voting_rules = st.builds(
+    Rule,
+    threshold=shares,
+    inclusive=st.booleans(),
+    proposer_votes=st.booleans(),
+    quorum=st.just(Fraction(0)) | shares,
+    propose_seconds=st.integers(1, 20),
+    vote_seconds=st.integers(1, 20),
+    governance=st.sampled_from([Fraction(1, 2), Fraction(2, 3)]),
+)
+names = st.sampled_from(NAMES)
+changes = st.one_of(
+    st.builds(AddMember, names),
+    st.builds(RemoveMember, names),
+    st.builds(ReplaceMember, names, names),
+    st.builds(SetRule, voting_rules),
+)
+
+Ended = tuple[int, Outcome, str | None, frozenset[str]]
+
+
+class Naive:
+    """The protocol, as a clerk with paper and pencil would keep it."""
+
+    def __init__(self, members: list[str], rule: Rule) -> None:
+        self.members, self.rule = members, rule
+        self.now = 0
+        self.current = "M0"
+        self.ended: list[Ended] = []
+        self.ballots: dict[int, dict[str, Choice]] = {}
+        self.voters: dict[int, set[str]] = {}
+        self.groups: dict[int, list[str]] = {}
+        self.proposals: dict[int, str] = {}
+        self.endorsed: dict[str, Change] = {}
+        self.scheduled: list[Change] = []
+        self.open(0, 0)
+
+    def open(self, number: int, now: int) -> None:
+        """A round begins; what the group agreed on takes effect."""
+        if self.scheduled:
+            for change in self.scheduled:
+                self.members, self.rule = changed(self.members, self.rule, change)
+            self.scheduled, self.endorsed = [], {}
+        self.round, self.until = number, now + self.rule.propose_seconds
+        self.proposer = self.members[number % len(self.members)]
+        self.groups[number] = list(self.members)
+        self.ballots[number] = {}
+        self.voters[number] = set(self.members)
+        if not self.rule.proposer_votes:
+            self.voters[number].remove(self.proposer)
+
+    def end(self, outcome: Outcome, now: int) -> None:
+        """The round is over; the next one begins."""
+        proposal = self.proposals.get(self.round)
+        yes = {who for who, vote in self.ballots[self.round].items() if vote is Choice.APPROVE}
+        self.ended.append((self.round, outcome, proposal, frozenset(yes)))
+        if outcome is Outcome.ACCEPTED and proposal is not None:
+            self.current = proposal
+        self.open(self.round + 1, now)
+
+    def pass_time(self, now: int) -> None:
+        """Let time pass, deadline by deadline."""
+        self.now = now
+        while self.until <= now:
+            self.end(Outcome.EXPIRED, self.until)
+
+    def decided(self) -> list[int]:
+        """The rounds that are over and had a proposal."""
+        return sorted(number for number in self.proposals if number < self.round)
+
+    def refusal(self, event: Event) -> type[RefusedEvent] | None:
+        """Why the protocol does not allow the event; None where it does."""
+        if isinstance(event, Endorse):
+            if event.sender not in self.members:
+                return NotAMember
+            if event.change in self.scheduled or self.endorsed.get(event.sender) == event.change:
+                return AlreadyEndorsed
+            members, rule = self.members, self.rule
+            for change in self.scheduled:
+                members, rule = changed(members, rule, change)
+            return None if sensible(members, event.change) else InvalidChange
+        if isinstance(event, Vote):
+            return self.vote_refusal(event)
+        if event.sender not in self.members:
+            return NotAMember
+        if event.round != self.round:
+            return WrongRound
+        if event.sender != self.proposer:
+            return NotYourTurn
+        return AlreadyProposed if self.round in self.proposals else None
+
+    def vote_refusal(self, vote: Vote) -> type[RefusedEvent] | None:
+        """Votes count in the open round, and are noted in the last one that was decided."""
+        if vote.round not in {self.round, *self.decided()[-1:]}:
+            return WrongRound
+        if vote.sender not in self.groups[vote.round]:
+            return NotAMember
+        if vote.round not in self.proposals:
+            return NoProposal
+        if vote.proposal != self.proposals[vote.round]:
+            return WrongProposal
+        if vote.sender not in self.voters[vote.round]:
+            return ProposerMayNotVote
+        return AlreadyVoted if vote.sender in self.ballots[vote.round] else None
+
+    def allow(self, event: Event) -> None:
+        """What an allowed event does."""
+        if isinstance(event, Propose):
+            self.proposals[event.round] = event.proposal
+            self.until = self.now + self.rule.vote_seconds
+        elif isinstance(event, Pass):
+            self.end(Outcome.EXPIRED, self.now)
+        elif isinstance(event, Vote):
+            self.ballots[event.round][event.sender] = event.choice
+            outcome = self.outcome() if event.round == self.round else Outcome.PENDING
+            if outcome is not Outcome.PENDING:
+                self.end(outcome, self.now)
+        else:
+            self.endorsed[event.sender] = event.change
+            backers = [who for who, what in self.endorsed.items() if what == event.change]
+            if Fraction(len(backers), len(self.members)) > self.rule.governance:
+                self.scheduled.append(event.change)
+                for who in backers:
+                    del self.endorsed[who]
+
+    def outcome(self) -> Outcome:
+        """Is it certain what all votes together will decide?"""
+        voters, ballots = self.voters[self.round], self.ballots[self.round]
+        yes = sum(vote is Choice.APPROVE for vote in ballots.values())
+
+        def suffices(approvals: int) -> bool:
+            share = Fraction(approvals, len(voters))
+            tie = share == self.rule.threshold and self.rule.inclusive
+            return tie or share > self.rule.threshold
+
+        if suffices(yes) and Fraction(len(ballots), len(voters)) >= self.rule.quorum:
+            return Outcome.ACCEPTED
+        open_votes = len(voters - set(ballots))
+        return Outcome.PENDING if suffices(yes + open_votes) else Outcome.REJECTED
+
+
+def sensible(members: list[str], change: Change) -> bool:
+    """Would a valid group be left?"""
+    if isinstance(change, AddMember):
+        return change.member not in members
+    if isinstance(change, RemoveMember):
+        return change.member in members and len(members) > 2
+    if isinstance(change, ReplaceMember):
+        others = set(members) - {change.member}
+        return change.member in members and change.successor not in others
+    return True
+
+
+def changed(members: list[str], rule: Rule, change: Change) -> tuple[list[str], Rule]:
+    """The group after a change."""
+    members = list(members)
+    if isinstance(change, AddMember):
+        members.append(change.member)
+    elif isinstance(change, RemoveMember):
+        members.remove(change.member)
+    elif isinstance(change, ReplaceMember):
+        members[members.index(change.member)] = change.successor
+    else:
+        rule = change.rule
+    return members, rule
+
+
+class LockStep(RuleBasedStateMachine):
+    """Whatever happens, the rules, the ledger and the clerk agree."""
+
+    @initialize(count=st.integers(2, 5), voting_rule=voting_rules)
+    def start(self, count: int, voting_rule: Rule) -> None:
+        """Found a group."""
+        experiment = Experiment(members=NAMES[:count], initial="M0", schema="s", rule=voting_rule)
+        self.naive = Naive(list(NAMES[:count]), voting_rule)
+        self.state = rules.start(experiment, 0)
+        self.ledger = LocalLedger(experiment)
+        self.decisions: list[Decision] = []
+
+    def submit(self, event: Event) -> None:
+        """Put an event to all three."""
+        refusal = self.naive.refusal(event)
+        before = self.state
+        for apply in (self.apply, self.ledger.submit):
+            with nullcontext() if refusal is None else pytest.raises(refusal) as caught:
+                apply(event)
+            assert refusal is None or caught.type is refusal
+        if refusal is None:
+            self.naive.allow(event)
+        else:
+            assert self.state is before
+
+    def apply(self, event: Event) -> None:
+        """Put an event to the rules."""
+        self.state, decisions = rules.apply(self.state, event, self.naive.now)
+        self.decisions += decisions
+
+    @rule(proposal=st.sampled_from(PROPOSALS))
+    def propose_in_turn(self, proposal: str) -> None:
+        """The proposer proposes."""
+        self.submit(Propose(self.naive.round, self.naive.proposer, proposal))
+
+    @rule()
+    def pass_in_turn(self) -> None:
+        """The proposer gives its turn away."""
+        self.submit(Pass(self.naive.round, self.naive.proposer))
+
+    @rule(choices=st.lists(st.sampled_from(Choice), min_size=5, max_size=5))
+    def everybody_votes(self, choices: list[Choice]) -> None:
+        """All members vote on what is open, some of them too late or not allowed to."""
+        number = self.naive.round
+        for member, choice in zip(list(self.naive.members), choices, strict=False):
+            self.submit(Vote(number, member, self.naive.proposals.get(number, "p"), choice))
+
+    @rule(sender=names, ago=st.integers(0, 1), choice=st.sampled_from(Choice))
+    def vote(self, sender: str, ago: int, choice: Choice) -> None:
+        """Somebody votes, on the open round or on the last decided."""
+        numbers = [self.naive.round, *reversed(self.naive.decided())]
+        number = numbers[ago % len(numbers)]
+        self.submit(Vote(number, sender, self.naive.proposals.get(number, "p"), choice))
+
+    @rule(sender=names, off=st.integers(-3, 2), proposal=st.sampled_from(PROPOSALS))
+    def do_anything(self, sender: str, off: int, proposal: str) -> None:
+        """Somebody does something in some round."""
+        number = self.naive.round + off
+        for event in (
+            Propose(number, sender, proposal),
+            Vote(number, sender, proposal, Choice.APPROVE),
+            Pass(number, sender),
+        ):
+            self.submit(event)
+
+    @rule(change=changes, senders=st.lists(names, min_size=1, max_size=6, unique=True))
+    def endorse(self, change: Change, senders: list[str]) -> None:
+        """Some endorse a change."""
+        for sender in senders:
+            self.submit(Endorse(sender, change))
+
+    @rule(change=changes)
+    def agree(self, change: Change) -> None:
+        """All members endorse a change."""
+        for member in list(self.naive.members):
+            self.submit(Endorse(member, change))
+
+    @rule(seconds=st.integers(1, 60), exactly=st.booleans())
+    def wait(self, seconds: int, exactly: bool) -> None:
+        """Time passes, often to just a deadline."""
+        now = self.naive.until - seconds % 2 if exactly else self.naive.now + seconds
+        now = max(now, self.naive.now)
+        self.naive.pass_time(now)
+        self.state, decisions = rules.advance(self.state, now)
+        self.decisions += decisions
+        self.ledger.wait(len(self.ledger.events()), now)
+
+    @invariant()
+    def they_agree(self) -> None:
+        """Same round, same members, same votes, same model, same past."""
+        state, naive = self.state, self.naive
+        assert (state.round, list(state.members)) == (naive.round, naive.members)
+        assert (state.rule, state.deadline) == (naive.rule, naive.until)
+        assert (state.current, state.proposer) == (naive.current, naive.proposer)
+        assert state.proposal == naive.proposals.get(naive.round)
+        for choice in Choice:
+            bitmap = getattr(state, choice.value)
+            cast = {who for index, who in enumerate(state.members) if bitmap >> index & 1}
+            ballots = naive.ballots[naive.round].items()
+            assert cast == {who for who, vote in ballots if vote is choice}
+        assert list(state.scheduled) == naive.scheduled
+        assert [naive.endorsed.get(who) for who in naive.members] == list(state.endorsed)
+        ended: list[Ended] = []
+        for each in self.decisions:
+            yes = (who for index, who in enumerate(each.members) if each.approve >> index & 1)
+            ended += [
+                (number, each.outcome, each.proposal, frozenset(yes))
+                for number in range(each.round, each.through + 1)
+            ]
+        assert ended == naive.ended
+        if state.last is not None:
+            last = naive.decided()[-1]
+            assert (state.last.round, state.last.proposal) == (last, naive.proposals[last])
+            assert state.last.voted.bit_count() == len(naive.ballots[last])
+        assert self.ledger.view() == state
+        assert list(self.ledger.decisions) == self.decisions
+
+
+LockStep.TestCase.settings = settings(stateful_step_count=40)
+TestLockStep = LockStep.TestCase
