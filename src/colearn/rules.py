@@ -235,9 +235,18 @@ def apply(state: State, event: Event, now: int) -> tuple[State, tuple[Decision, 
 
 
 def replay(experiment: Experiment, entries: Iterable[Entry]) -> Iterator[Decision]:
-    """All decisions that follow from a ledger's entries, the first of them at time 0."""
-    state = start(experiment, 0)
+    """All decisions that follow from a ledger's entries, of which the clock starts at 0.
+
+    Raises:
+        RefusedEvent: The rules do not allow an entry's event.
+        TimeWentBack: An entry's time lies before the one's before.
+    """
+    now = 0
+    state = start(experiment, now)
     for entry in entries:
+        if entry.time < now:
+            raise TimeWentBack(f"ledger time {entry.time} comes after {now}: clocks never go back")
+        now = entry.time
         state, decisions = apply(state, entry.event, entry.time)
         yield from decisions
 

@@ -226,12 +226,12 @@ def test_an_owner_leaves_a_corrupt_file_as_it_is(path: Path) -> None:
 @pytest.mark.parametrize(
     ("records", "number", "why"),
     [
-        ([b"{}"], 1, "not a valid experiment record"),
-        ([entry(0, Pass(0, "ada"))], 1, "not a valid experiment record"),
+        ([b"{}"], 1, "no valid experiment record"),
+        ([entry(0, Pass(0, "ada"))], 1, "no valid experiment record"),
         ([encode(EXPERIMENT).replace(b'"version":1', b'"version":2')], 1, "wire version 2"),
-        ([encode(EXPERIMENT), encode(EXPERIMENT)], 2, "not a valid entry record"),
+        ([encode(EXPERIMENT), encode(EXPERIMENT)], 2, "no valid entry record"),
         ([encode(EXPERIMENT), b" " + entry(0, Pass(0, "ada"))], 2, "not in canonical form"),
-        ([encode(EXPERIMENT), b"\xff\x00"], 2, "not a valid entry record"),
+        ([encode(EXPERIMENT), b"\xff\x00"], 2, "no valid entry record"),
         (
             [encode(EXPERIMENT), entry(0, Pass(0, "ada")), entry(0, Pass(1, "cyd"))],
             3,
