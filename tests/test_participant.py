@@ -26,9 +26,7 @@ class Network:
             digest = weights.put(initial, round_index=0, sender="", base="")
         members = tuple("abc"[: len(learners)])
         self.ledger = LocalLedger(
-            Experiment(
-                members=members, initial=digest, schema=schema.digest, rule=rule or Rule()
-            )
+            Experiment(members=members, initial=digest, schema=schema.digest, rule=rule or Rule())
         )
         self.board = LocalBoard()
         self.participants = [

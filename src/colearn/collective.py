@@ -20,7 +20,7 @@ from colearn.ledgers.local import LocalLedger
 from colearn.ml_interface import MachineLearningInterface, Weights
 from colearn.participant import Action, Participant
 from colearn.protocols import Store
-from colearn.records import Choice, Experiment, Rule, Vote, check_members, encode
+from colearn.records import Choice, Digest, Experiment, Rule, Vote, check_members, encode
 from colearn.report.result import Result, Round
 from colearn.rules import Decision, Outcome, State
 from colearn.stores.directory import DirectoryStore
@@ -132,10 +132,18 @@ class Collective:
         return Result(
             members=self.members,
             rounds=tuple(self._rounds),
-            weights=self._weights.get(self.ledger.view().current),
+            weights=self.weights_of(self.ledger.view().current),
             initial_score=self._initial_score,
             bytes_moved=self._bytes_moved,
         )
+
+    def weights_of(self, proposal: Digest) -> Weights:
+        """The weights of a proposal; without a folder only the live ones are held.
+
+        Raises:
+            BlobMissing: They are not held.
+        """
+        return self._weights.get(proposal)
 
     def run(self, rounds: int) -> Result:
         """Run that many more rounds and return all there have been."""

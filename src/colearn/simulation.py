@@ -133,19 +133,24 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         f"learner-{index}": wrap(learner, settings.seed, pact) if index in attacking else learner
         for index, learner in enumerate(setting.learners)
     }
+    attackers = tuple(f"learner-{index}" for index in sorted(attacking))
+    collective = Collective(
+        learners,
+        rule=rule,
+        seed=settings.seed,
+        folder=folder,
+        evaluate=partial(setting.pooled.evaluate, samples=setting.test),
+    )
+    state = collective.ledger.view()
+    if state.proposal is not None and state.proposer in attackers:
+        pact.add(collective.weights_of(state.proposal))
     return Simulation(
         settings=msgspec.structs.replace(settings, rounds=rounds),
         rounds=rounds,
         task=task,
         setting=setting,
-        collective=Collective(
-            learners,
-            rule=rule,
-            seed=settings.seed,
-            folder=folder,
-            evaluate=partial(setting.pooled.evaluate, samples=setting.test),
-        ),
-        attackers=tuple(f"learner-{index}" for index in sorted(attacking)),
+        collective=collective,
+        attackers=attackers,
     )
 
 
