@@ -6,8 +6,9 @@ import pytest
 from toys import Scripted, Seeking
 
 from colearn.boards.local import LocalBoard
+from colearn.errors import NotYourTurn, StoreError, UnusableWeights
 from colearn.ledgers.local import LocalLedger
-from colearn.participant import Action, Participant, training_seed
+from colearn.participant import Action, Done, Participant, step_together, training_seed
 from colearn.records import Experiment, Pass, Propose, Rule, Vote
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -28,7 +29,7 @@ class Network:
         self.ledger = LocalLedger(
             Experiment(members=members, initial=digest, schema=schema.digest, rule=rule or Rule())
         )
-        self.board = LocalBoard()
+        self.board = LocalBoard(self.ledger.experiment)
         self.participants = [
             Participant(name, learner, ledger=self.ledger, weights=weights, board=self.board)
             for name, learner, weights in zip(members, learners, self.weights, strict=True)
@@ -66,7 +67,7 @@ def test_a_round_step_by_step(network):
 def test_work_publishes_nothing(network):
     """Training and testing leave the ledger alone; only what is submitted stands on it."""
     a, *_ = network.participants
-    event = a.work(Action.PROPOSE, network.ledger.view())
+    event = a.work(network.ledger.view()).event
     assert isinstance(event, Propose)
     assert network.ledger.events() == []
 
@@ -76,7 +77,7 @@ def test_repeated_work_gives_the_same_event():
     network = Network([Seeking([1, 2]), Seeking([2, 3]), Seeking([3, 4])])
     a, *_ = network.participants
     state = network.ledger.view()
-    assert a.work(Action.PROPOSE, state) == a.work(Action.PROPOSE, state)
+    assert a.work(state) == a.work(state)
 
 
 def test_weights_that_cannot_be_had_are_an_abstention(network):
@@ -100,17 +101,67 @@ def test_wrong_bytes_are_a_rejection(network, which):
     assert network.ledger.events()[-1].event.choice.value == "reject"
 
 
+@pytest.mark.parametrize("lie", ["round_index", "sender", "base"])
+def test_a_proposal_with_a_false_origin_is_rejected(network, lie):
+    """A record that names another round, proposer or base than it stands under is voted down."""
+    state = network.ledger.view()
+    origin = {"round_index": 0, "sender": "a", "base": state.current}
+    origin[lie] = {"round_index": 7, "sender": "mallory", "base": "0" * 64}[lie]
+    digest = network.weights[0].put(Scripted([]).mli_propose_weights(), **origin)
+    network.send(0, 1)
+    network.ledger.submit(Propose(0, "a", digest))
+    network.participants[1].step()
+    assert network.ledger.events()[-1].event.choice.value == "reject"
+
+
+def test_a_store_that_fails_is_an_abstention(network, monkeypatch):
+    """A member whose own disk fails says nothing against the proposer."""
+    a, b, _ = network.participants
+    a.step()
+
+    def fail(_):
+        raise StoreError("too many open files")
+
+    monkeypatch.setattr(network.stores[1], "open", fail)
+    b.step()
+    assert network.ledger.events()[-1].event.choice.value == "abstain"
+
+
+def test_weights_the_model_cannot_be_set_to_are_rejected(network):
+    """A learner that refuses the weights themselves votes them down, and lives."""
+    a, b, _ = network.participants
+    a.step()
+    network.send(0, 1)
+
+    def refuse(_):
+        raise UnusableWeights("a tree with a cycle")
+
+    b.learner.mli_test_weights = refuse
+    b.step()
+    assert network.ledger.events()[-1].event.choice.value == "reject"
+
+
+def test_a_refusal_that_is_no_lateness_is_raised(network):
+    """A ledger that refuses what is due, though nothing has moved, is a fault to be seen."""
+    stray = Participant("c", Scripted([]), ledger=network.ledger, weights=network.weights[2])
+    stray.step()
+    stray.work = lambda state: Done(Pass(state.round, "c"))
+    stray.due = lambda state: Action.PROPOSE
+    with pytest.raises(NotYourTurn):
+        step_together([stray])
+
+
 def test_a_vote_too_late_does_no_harm(network):
     """A member whose round is over by the time it has tested goes on with the next round."""
     a, b, c = network.participants
     a.step()
     network.send(0, 1, 2)
-    vote = c.work(Action.VOTE, network.ledger.view())
+    vote = c.work(network.ledger.view()).event
     network.ledger.wait(len(network.ledger.events()), network.ledger.view().deadline)
     network.ledger.submit(vote)
     assert network.ledger.view().round == 1
     assert b.step() is Action.PROPOSE
-    assert network.ledger.decisions[0].approve == 0
+    assert network.ledger.decisions()[0].approve == 0
 
 
 def test_a_proposal_too_late_is_dropped(network):

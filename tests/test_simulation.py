@@ -9,6 +9,7 @@ import pytest
 
 from colearn.errors import ColearnError, ConfigError
 from colearn.simulation import ATTACKS, Alternatives, Settings, settings_from, simulate
+from colearn.tasks import get, names
 
 SMALL = Settings(learners=3, rounds=2, seed=1)
 
@@ -17,6 +18,14 @@ SMALL = Settings(learners=3, rounds=2, seed=1)
 def honest():
     """A short run without attackers."""
     return simulate(Settings(rounds=10)).collective.run(10)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("task", [name for name in names() if not get(name).needs_data])
+def test_no_attack_stops_a_run(task, attack):
+    """Every attack on every task is a matter of votes, never of a crash."""
+    simulation = simulate(Settings(task=task, learners=3, rounds=4, attackers=1, attack=attack))
+    assert len(simulation.collective.run(4).rounds) == 4
 
 
 @pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "lazy-voter"])
@@ -54,7 +63,7 @@ def test_colluders_who_were_interrupted_know_their_own(tmp_path):
         cut.run(3)
         state = cut.ledger.view()
         proposer = cut._participants[3]
-        cut.ledger.submit(proposer.work(proposer.due(state), state))
+        cut.ledger.submit(proposer.work(state).event)
     with simulate(settings, tmp_path).collective as resumed:
         result = resumed.run(3)
     assert [each.votes for each in result.rounds] == [each.votes for each in whole.rounds]

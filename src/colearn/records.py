@@ -124,6 +124,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
         initial: Digest of the `Proposal` that carries M₀.
         schema: Digest of the weights' schema.
         rule: The voting rule.
+        terms: What else they agreed on, by name.
     """
 
     version: int = WIRE_VERSION
@@ -131,6 +132,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
+    terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         check_members(self.members)

@@ -416,12 +416,12 @@ def _close(state: State, outcome: Outcome, opened: int, through: int) -> tuple[S
     if state.scheduled:
         members, rule = _after(state)
         endorsed = (None,) * len(members)
-    accepted = outcome is Outcome.ACCEPTED and state.proposal is not None
+    accepted = state.proposal if outcome is Outcome.ACCEPTED else None
     return (
         State(
             members=members,
             rule=rule,
-            current=state.proposal if accepted and state.proposal else state.current,
+            current=state.current if accepted is None else accepted,
             round=through + 1,
             opened=opened,
             last=last,

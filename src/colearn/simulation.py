@@ -140,6 +140,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         seed=settings.seed,
         folder=folder,
         evaluate=partial(setting.pooled.evaluate, samples=setting.test),
+        terms=_terms(settings),
     )
     state = collective.ledger.view()
     if state.proposal is not None and state.proposer in attackers:
@@ -274,6 +275,16 @@ def _setting(settings: Settings) -> Setting:
         test_dir=_path(settings.test_dir),
         flipped=_attacking(settings) if settings.attack == LABEL_FLIP else frozenset(),
     )
+
+
+def _terms(settings: Settings) -> dict[str, str]:
+    """What makes the same members another experiment; how long it runs and from where does not."""
+    free = ("rounds", "threshold", "seed", "data_dir", "test_dir")
+    return {
+        name: str(value)
+        for name, value in msgspec.structs.asdict(settings).items()
+        if name not in free
+    }
 
 
 def _path(text: str | None) -> Path | None:

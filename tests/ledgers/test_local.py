@@ -102,14 +102,14 @@ def test_decisions_are_those_of_a_replay() -> None:
     """The ledger's own decisions are what anybody gets from its entries by the rules."""
     ledger = LocalLedger(EXPERIMENT)
     fill(ledger)
-    assert ledger.decisions == tuple(replay(EXPERIMENT, ledger.events()))
-    assert [decision.outcome for decision in ledger.decisions] == [
+    assert ledger.decisions() == list(replay(EXPERIMENT, ledger.events()))
+    assert [decision.outcome for decision in ledger.decisions()] == [
         Outcome.ACCEPTED,
         Outcome.EXPIRED,
         Outcome.REJECTED,
     ]
     ledger.wait(7, ledger.view().deadline)
-    assert ledger.decisions[-1].outcome is Outcome.EXPIRED
+    assert ledger.decisions()[-1].outcome is Outcome.EXPIRED
     assert ledger.head is None
 
 
@@ -121,7 +121,7 @@ def test_goes_on_after_a_restart(path: Path) -> None:
         assert again.events() == whole.events()
         assert again.view() == whole.view()
         assert again.now() == whole.now()
-        assert again.decisions == whole.decisions
+        assert again.decisions() == whole.decisions()
         for ledger in (whole, again):
             ledger.submit(Pass(3, "ada"))
         assert again.head == whole.head

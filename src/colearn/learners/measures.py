@@ -14,6 +14,7 @@ from colearn.errors import LearnerError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 def label_index(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
     """Each label's place in the sorted ``classes``, shape (n,).
 
@@ -37,7 +38,8 @@ def log_loss(probabilities: NDArray[Any], index: NDArray[np.intp]) -> NDArray[np
     little more than a guess, so that no single sample decides a vote.
     """
     true = probabilities[np.arange(len(index)), index].astype(np.float64)
-    return -np.log(np.maximum(true, 0.5 / probabilities.shape[1]))
+    losses: NDArray[np.float64] = -np.log(np.maximum(true, 0.5 / probabilities.shape[1]))
+    return losses
 
 
 def hinge_loss(decisions: NDArray[Any], index: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -177,7 +177,7 @@ _TASKS = (
         model="multilayer perceptron, 784-100-10, Adam",
         rounds=60,
         steps=40,
-        batch_size=32,
+        batch_size=64,
         learning_rate=0.001,
     ),
     Task(
@@ -187,7 +187,7 @@ _TASKS = (
         model="multilayer perceptron, 784-100-10, Adam",
         rounds=60,
         steps=40,
-        batch_size=32,
+        batch_size=64,
         learning_rate=0.001,
         needs_data=True,
     ),
