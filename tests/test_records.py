@@ -76,7 +76,12 @@ records = st.one_of(
     ),
     st.builds(
         Experiment,
-        members=st.lists(texts.filter(bool), min_size=2, max_size=5, unique=True).map(tuple),
+        members=st.lists(
+            texts.filter(lambda name: name and name.isprintable()),
+            min_size=2,
+            max_size=5,
+            unique=True,
+        ).map(tuple),
         initial=digests,
         schema=digests,
         rule=rules,

@@ -15,7 +15,7 @@ from colearn import rules
 from colearn.collective import LEDGER_FILE, STORE_FOLDER
 from colearn.errors import BlobCorrupt, ConfigError, CorruptLedger, StoreError, WeightsError
 from colearn.ledgers.local import Recorded, read_ledger
-from colearn.records import Digest, Propose, Vote, decode, digest_of
+from colearn.records import Digest, Propose, Vote, decode, digest_of, is_digest
 from colearn.report.files import WEIGHTS_FILE
 from colearn.rules import Outcome
 from colearn.stores.directory import DirectoryStore
@@ -62,6 +62,8 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
     for name in (LEDGER_FILE, STORE_FOLDER):
         if not (folder / name).exists():
             raise ConfigError(f"{folder} holds no run: there is no {name} in it")
+    if head is not None and not is_digest(head):
+        raise ConfigError(f"head {head!r:.80} is refused: it is 64 digits, 0 to 9 and a to f")
     recorded = read_ledger(folder / LEDGER_FILE)
     if head is not None and head != recorded.head:
         raise CorruptLedger(

@@ -86,6 +86,10 @@ class Collective:
         terms: Mapping[str, str] | None = None,
     ) -> None:
         named = _named(learners)
+        if rule is not None and not isinstance(rule, Rule):
+            raise ConfigError(f"rule {rule!r:.40} is no rule: give Rule(threshold=…)")
+        if type(seed) is not int or seed < 0:
+            raise ConfigError(f"seed {seed!r:.40} is refused: it must be a whole number, 0 or more")
         schema = _check_learners(named)
         initial = next(iter(named.values())).mli_get_current_weights()
         experiment = Experiment(
@@ -235,6 +239,11 @@ def _named(
 ) -> dict[str, MachineLearningInterface]:
     if isinstance(learners, Mapping):
         return dict(learners)
+    if not isinstance(learners, Sequence):
+        raise ConfigError(
+            f"learners is a {type(learners).__name__}: give a list of learners, "
+            "or a dict of them by name"
+        )
     return {f"learner-{index}": learner for index, learner in enumerate(learners)}
 
 
@@ -254,6 +263,8 @@ def _check_learners(learners: Mapping[str, MachineLearningInterface]) -> Schema:
     """Check that all have the interface's methods and one schema, and return it."""
     check_members(tuple(learners))
     for name, learner in learners.items():
+        if isinstance(learner, type):
+            raise LearnerError(f"{name!r} is the class {learner.__name__}: give an instance of it")
         missing = [method for method in _METHODS if not callable(getattr(learner, method, None))]
         if missing:
             raise LearnerError(

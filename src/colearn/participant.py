@@ -9,10 +9,13 @@ a member needs to go on after a crash is in the ledger and the store.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
+
+import numpy as np
 
 from colearn.errors import (
     BlobCorrupt,
@@ -35,6 +38,14 @@ class Action(Enum):
     ACCEPT = "accept"
     PROPOSE = "propose"
     VOTE = "vote"
+
+
+_METHODS = {
+    Action.ACCEPT: "mli_accept_weights",
+    Action.PROPOSE: "mli_propose_weights",
+    Action.VOTE: "mli_test_weights",
+}
+_log = logging.getLogger(__name__)
 
 
 class Done(NamedTuple):
@@ -74,6 +85,7 @@ class Participant:
         self._seed = seed
         self._seeded = learner if isinstance(learner, Seeded) else None
         self._holds: Digest | None = None
+        self._checked: set[Action] = set()
 
     def due(self, state: State) -> Action | None:
         """What is to be done in this state; None is to wait."""
@@ -98,14 +110,37 @@ class Participant:
                 experiment's schema, or no verdict on them.
         """
         action = self.due(state)
+        if action is None:
+            return Done()
+        try:
+            done = self._do(action, state)
+            if action not in self._checked:
+                self._check_current(action, state)
+                self._checked.add(action)
+        except Exception as reason:
+            reason.add_note(f"while {self.member!r} was to {action.value}, round {state.round}")
+            raise
+        return done
+
+    def _do(self, action: Action, state: State) -> Done:
         if action is Action.ACCEPT:
             self.learner.mli_accept_weights(self._weights.get(state.current))
             self._holds = state.current
-        elif action is Action.PROPOSE:
+            return Done()
+        if state.proposal is None:
             return Done(self._propose(state))
-        elif action is Action.VOTE and state.proposal is not None:
-            return self._vote(state, state.proposal)
-        return Done()
+        return self._vote(state, state.proposal)
+
+    def _check_current(self, action: Action, state: State) -> None:
+        """Check, the first time it does each, that the learner holds everyone's model after it."""
+        held = self.learner.mli_get_current_weights().weights
+        for name, tensor in self._weights.get(state.current).weights.items():
+            if not np.array_equal(held.get(name, ()), tensor):
+                raise LearnerError(
+                    f"{self.member!r}: after {_METHODS[action]} its current weights are not "
+                    f"everyone's, by tensor {name!r}: only mli_accept_weights changes them, "
+                    "to what it is given"
+                )
 
     def step(self) -> Action | None:
         """Do what is due and publish it; return what was due, None to wait."""
@@ -129,7 +164,8 @@ class Participant:
             digest = self._weights.put(
                 weights, round_index=state.round, sender=self.member, base=state.current
             )
-        except NotFinite:
+        except NotFinite as reason:
+            _log.warning("%s passes round %d: %s", self.member, state.round, reason)
             return Pass(state.round, self.member)
         except LearnerError as reason:
             raise type(reason)(f"{self.member!r} cannot propose: {reason}") from None
@@ -152,10 +188,7 @@ class Participant:
                     f"{self.member!r}: mli_test_weights returned a {type(verdict).__name__}; "
                     "return colearn.ProposedWeights(weights.weights, vote=...)"
                 )
-            if verdict.vote is None:
-                choice = Choice.ABSTAIN
-            elif verdict.vote:
-                choice = Choice.APPROVE
+            choice = self._choice(verdict.vote)
             if self.board is not None:
                 scores = Scores(
                     state.round,
@@ -164,6 +197,16 @@ class Participant:
                     _measured(verdict.test_score),
                 )
         return Done(Vote(state.round, self.member, proposal, choice), scores)
+
+    def _choice(self, vote: object) -> Choice:
+        if vote is None:
+            return Choice.ABSTAIN
+        if type(vote).__name__ in ("bool", "bool_"):  # numpy's too
+            return Choice.APPROVE if vote else Choice.REJECT
+        raise LearnerError(
+            f"{self.member!r}: mli_test_weights voted {vote!r:.40}; "
+            "a vote is True to approve, False to reject, None to abstain"
+        )
 
 
 Map = Callable[[Callable[[Participant], Done], Sequence[Participant]], Iterable[Done]]

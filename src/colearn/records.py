@@ -26,6 +26,9 @@ _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 Digest = str
 """64 lower-case hex digits: the blake3 hash of some bytes."""
 
+is_digest = re.compile("[0-9a-f]{64}").fullmatch
+"""Tells whether a text is a digest."""
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -79,8 +82,8 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
             )
         if self.threshold == 1 and not self.inclusive:
             raise InvalidRule(
-                "threshold 1 is refused: approvals can never be more than all; "
-                "for unanimity set inclusive=True"
+                "threshold 1 is refused: approvals can never be more than all; take less, "
+                "or set inclusive=True for unanimity"
             )
         if not 0 <= self.quorum <= 1:
             raise InvalidRule(f"quorum {self.quorum} is refused: it must lie between 0 and 1")
@@ -88,6 +91,9 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
             raise InvalidRule(
                 f"governance {self.governance} is refused: it must be at least 1/2 and below 1"
             )
+        for name in ("inclusive", "proposer_votes"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidRule(f"{name} {getattr(self, name)!r} is refused: it is True or False")
         for name in ("propose_seconds", "vote_seconds"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -145,8 +151,11 @@ def check_members(members: tuple[str, ...]) -> None:
             f"{len(members)} member(s): an experiment needs 2 to {MAX_MEMBERS}, "
             "for whoever proposes must be judged by somebody else"
         )
-    if len(set(members)) != len(members) or not all(members):
-        raise ConfigError("members must have distinct, non-empty names")
+    for member in members:
+        if type(member) is not str or not member or not member.isprintable():
+            raise ConfigError(f"{member!r} is no name for a member: use printable text")
+    if len(set(members)) != len(members):
+        raise ConfigError("two members have one name: names must differ")
 
 
 class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):

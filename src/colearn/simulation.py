@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -25,11 +26,13 @@ from colearn.baselines import Alone, train_alone
 from colearn.collective import Collective
 from colearn.errors import ColearnError, ConfigError
 from colearn.ml_interface import MachineLearningInterface
-from colearn.records import Rule, fraction
+from colearn.records import MAX_MEMBERS, Rule, fraction
+from colearn.report.result import Comparison
 from colearn.tasks import Setting, Task
 from colearn.testing.attackers import Colluder, LazyVoter, Noise, Pact, SignFlip
 
 LABEL_FLIP = "label-flip"
+_SEEDS = 2**32  # what scikit-learn takes
 ATTACKS: Mapping[str, Callable[[MachineLearningInterface, int, Pact], MachineLearningInterface]] = {
     LABEL_FLIP: lambda learner, seed, pact: learner,
     "sign-flip": lambda learner, seed, pact: SignFlip(learner),
@@ -61,43 +64,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attack: str = LABEL_FLIP
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Test scores of the collective and of those who train without it.
-
-    Attackers train alone too, but count in none of the numbers.
-
-    Attributes:
-        collective: After the last round.
-        solo: Each honest learner's own, at the round its vote samples like best.
-        pooled: One learner with everybody's data, whatever attackers made of theirs.
-        solo_curve: The best solo's score after each round.
-        pooled_curve: The pooled learner's score after each round.
-    """
-
-    collective: float
-    solo: dict[str, float]
-    pooled: float
-    solo_curve: tuple[float, ...]
-    pooled_curve: tuple[float, ...]
-
-    @property
-    def best_solo(self) -> str:
-        """Who does best alone."""
-        return max(self.solo, key=self.solo.__getitem__)
-
-    @property
-    def mean_solo(self) -> float:
-        """Mean score of those who train alone."""
-        return sum(self.solo.values()) / len(self.solo)
-
-
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """A collective ready to run, with the data behind it.
 
     Attributes:
         settings: With the task's own choices filled in.
-        rounds: How many rounds it is meant to take.
         task: The task.
         setting: Learners, test samples, pooled learner.
         collective: The participants.
@@ -105,11 +77,15 @@ class Simulation:
     """
 
     settings: Settings
-    rounds: int
     task: Task
     setting: Setting
     collective: Collective
     attackers: tuple[str, ...]
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it is meant to take."""
+        return self.settings.rounds or self.task.rounds
 
 
 def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
@@ -118,12 +94,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
     Raises:
         ConfigError: A setting cannot be used, or the folder holds another run.
     """
-    task = tasks.get(settings.task)
-    rounds = task.rounds if settings.rounds is None else settings.rounds
-    if rounds < 1:
-        raise ConfigError(f"{rounds} rounds are refused: a run has at least 1")
-    if settings.seed < 0:
-        raise ConfigError(f"seed {settings.seed} is refused: it must be 0 or more")
+    settings = resolved(settings)
     rule = Rule(threshold=fraction("threshold", settings.threshold))
     setting = _setting(settings)
     pact = Pact()
@@ -146,13 +117,32 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
     if state.proposal is not None and state.proposer in attackers:
         pact.add(collective.weights_of(state.proposal))
     return Simulation(
-        settings=msgspec.structs.replace(settings, rounds=rounds),
-        rounds=rounds,
-        task=task,
+        settings=settings,
+        task=tasks.get(settings.task),
         setting=setting,
         collective=collective,
         attackers=attackers,
     )
+
+
+def resolved(settings: Settings) -> Settings:
+    """Fill in the task's own number of rounds, and check what can be checked without data.
+
+    Raises:
+        ConfigError: A setting cannot be used.
+    """
+    rounds = tasks.get(settings.task).rounds if settings.rounds is None else settings.rounds
+    if rounds < 1:
+        raise ConfigError(f"{rounds} rounds are refused: a run has at least 1")
+    if not 2 <= settings.learners <= MAX_MEMBERS:
+        raise ConfigError(
+            f"{settings.learners} learners are refused: a collective has 2 to {MAX_MEMBERS}"
+        )
+    if not 0 <= settings.seed < _SEEDS:
+        raise ConfigError(f"seed {settings.seed} is refused: it must be 0 to {_SEEDS - 1}")
+    if settings.attack != LABEL_FLIP and not settings.attackers:
+        raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
+    return msgspec.structs.replace(settings, rounds=rounds)
 
 
 class Alternatives:
@@ -176,14 +166,15 @@ class Alternatives:
         done = {index: alone for worker in self._workers for index, alone in worker.results()}
         pooled = done.pop(None)
         solo = {f"learner-{index}": alone for index, alone in sorted(done.items())}
-        best = max(solo.values(), key=lambda alone: alone.score)
-        return Comparison(
+        comparison = Comparison(
             collective=collective,
             solo={name: alone.score for name, alone in solo.items()},
             pooled=pooled.score,
-            solo_curve=best.curve,
+            solo_curve=(),
             pooled_curve=pooled.curve,
         )
+        curve = solo[comparison.best_solo].curve
+        return msgspec.structs.replace(comparison, solo_curve=curve)
 
     def close(self) -> None:
         """End the processes, whether they are done or not."""
@@ -225,11 +216,20 @@ class _Worker:
 def _train_alone(
     sender: Connection, settings: Settings, rounds: int, jobs: Sequence[int | None]
 ) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     setting = _setting(settings)
     for job in jobs:
         learner = setting.pooled if job is None else setting.learners[job]
         evaluate = partial(learner.evaluate, samples=setting.test)
         sender.send(train_alone(learner, rounds, evaluate, seed=settings.seed))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:

@@ -180,6 +180,7 @@ def test_interrupt_keeps_everything(tmp_path):
     assert out.rstrip().endswith(f"colearn resume {folder}")
     for name in ("rounds.csv", "run.toml", "curve.png", "weights.safetensors"):
         assert (folder / name).exists()
+    assert len(read_csv(folder / "rounds.csv")) < 500
 
 
 @pytest.mark.parametrize(

@@ -349,3 +349,17 @@ def test_samples_are_tables():
     """Images that were not flattened are refused."""
     with pytest.raises(LearnerError, match=r"expected \(n, features\)"):
         SklearnLearner(SGDClassifier(), train=(np.zeros((4, 8, 8)), np.arange(4)))
+
+
+def test_an_interrupt_while_training_is_an_interrupt(monkeypatch):
+    """Ctrl-C inside scikit-learn's own training, which swallows it, still stops the learner."""
+    learner = SklearnLearner(
+        MLPClassifier((4,), random_state=0), train=(np.ones((20, 2)), np.arange(20) % 2)
+    )
+
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MLPClassifier, "_backprop", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        learner.mli_propose_weights()

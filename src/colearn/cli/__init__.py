@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
@@ -13,6 +15,7 @@ app = App(
     name="colearn",
     help="Collective learning: train one model together, judge every step on private data.",
     help_format="plaintext",
+    version=lambda: version("colearn-protocol"),
     version_flags=["--version"],
 )
 app.command(
@@ -28,6 +31,8 @@ app.command("colearn.cli.runs:tasks", name="tasks", help="List the tasks of the 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end the process: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as reason:
@@ -39,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as reason:
+        _fail(f"{reason.filename or 'output'} cannot be used: {reason.strerror}", 1)
 
 
 def _fail(message: str, status: int) -> None:

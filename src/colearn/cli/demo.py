@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from cyclopts import Parameter, Token
 
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
 from colearn.errors import ConfigError
 from colearn.report import files
 from colearn.report.plot import redraw
-from colearn.simulation import Alternatives, Settings, Simulation, settings_from, simulate
+from colearn.simulation import (
+    Alternatives,
+    Settings,
+    Simulation,
+    resolved,
+    settings_from,
+    simulate,
+)
+
+
+def _whole(_: type, tokens: Sequence[Token]) -> int:
+    """Read a whole number; the command line's own reading would cut 2.5 down to 2."""
+    return int(tokens[0].value)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 def demo(
     task: str = "digits",
     /,
     *,
-    learners: int = 5,
-    rounds: int | None = None,
+    learners: Whole = 5,
+    rounds: Whole | None = None,
     threshold: str = "1/2",
     vote: str = "loss",
     split: str = "iid",
-    seed: int = 0,
+    seed: Whole = 0,
     learning_rate: float | None = None,
-    batch_size: int | None = None,
+    batch_size: Whole | None = None,
     data_dir: Path | None = None,
     test_dir: Path | None = None,
-    attackers: int = 0,
+    attackers: Whole = 0,
     attack: str = "label-flip",
     out: Path = Path("runs"),
     json: bool = False,
@@ -74,9 +95,16 @@ def demo(
         attackers=attackers,
         attack=attack,
     )
+    settings = resolved(settings)
     folder = _new_folder(out, task)
-    simulation = simulate(settings, folder)
-    files.write_settings(folder, msgspec.structs.asdict(simulation.settings))
+    try:
+        files.write_settings(folder, msgspec.structs.asdict(settings))
+        simulation = simulate(settings, folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        with suppress(OSError):  # it holds other runs
+            out.rmdir()
+        raise
     _play(simulation, folder, make_screen(json))
 
 
@@ -92,20 +120,30 @@ def resume(run: Path, /, *, json: bool = False) -> None:
 
 
 def _new_folder(out: Path, task: str) -> Path:
-    """A folder of that name and time that is not there yet; it is not made here."""
+    """Make a folder for the run, named by task and time; a number tells equal names apart."""
     name = f"{task}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file; name a folder to make the run's folder in")
-    return next(
-        folder
-        for folder in (out / f"{name}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 99))))
-        if not folder.exists()
-    )
+    for attempt in count(1):
+        folder = out / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if out.is_dir():
+                continue
+            raise ConfigError(f"--out {out} is a file: name a folder for the run's own") from None
+        except OSError as reason:
+            raise ConfigError(f"folder {folder} cannot be made: {reason.strerror}") from None
+        return folder
+    raise AssertionError
 
 
 def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
     collective = simulation.collective
     done = collective.result
+    if len(done.rounds) > simulation.rounds:
+        raise ConfigError(
+            f"{folder} has {len(done.rounds)} rounds already, "
+            f"but its {files.SETTINGS_FILE} asks for {simulation.rounds}"
+        )
     (folder / files.WEIGHTS_FILE).unlink(missing_ok=True)  # of an earlier, shorter run
     rounds = files.RoundsFile(folder, done.members, (each.row for each in done.rounds))
     alternatives = Alternatives(simulation.settings, simulation.rounds)
@@ -115,12 +153,12 @@ def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
             rounds.add(each.row)
             screen.round(each.row)
         comparison = alternatives.compare(collective.result.final_score)
-        files.write_comparison(folder, msgspec.structs.asdict(comparison))
+        files.write_comparison(folder, comparison)
         _save(collective, folder)
         screen.end(simulation, folder, comparison)
     except KeyboardInterrupt:
-        _save(collective, folder)
         screen.stopped(folder)
+        _save(collective, folder)
         raise
     finally:
         screen.close()

@@ -11,12 +11,11 @@ from typing import Any, Protocol
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from colearn.report import files
-from colearn.report.result import Row, number
-from colearn.simulation import Comparison, Simulation
+from colearn.report.result import Comparison, Row, number
+from colearn.simulation import Simulation
 
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"✓": "green", "✗": "red", "P": "blue", "–": "yellow", "·": "dim"}
@@ -64,7 +63,7 @@ class _Terminal:
         result = simulation.collective.result
         self._members = result.members
         for line in _header(simulation):
-            self._console.print(line)
+            self._console.print(line, soft_wrap=True)
         self._console.print(f"  run      {folder}", soft_wrap=True)
         self._console.print()
         self._progress.start()
@@ -82,7 +81,7 @@ class _Terminal:
         line.append(row.model[:10], "dim")
         if math.isfinite(row.seconds):
             line.append(f"  {row.seconds:5.2f} s", "dim")
-        self._console.print(line)
+        self._console.print(line, soft_wrap=True)
         self._progress.advance(self._task)
         if self._progress.tasks[0].finished:
             self._progress.update(self._task, description="comparing with learning alone")
@@ -90,14 +89,12 @@ class _Terminal:
     def end(self, simulation: Simulation, folder: Path, comparison: Comparison) -> None:
         self._progress.stop()
         result = simulation.collective.result
-        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+        rejected = len(result.rounds) - result.accepted
+        self._console.print(f"\n{_measure(simulation)} on the common test set")
         for label, score, remark in _comparison(simulation, comparison):
             bold = "bold" if label == "collective" else ""
-            table.add_row(Text(f"  {label}", bold), Text(number(score), bold), Text(remark, "dim"))
-        rejected = len(result.rounds) - result.accepted
-        self._console.print()
-        self._console.print(f"{_measure(simulation)} on the common test set")
-        self._console.print(table)
+            line = Text(f"  {label:12}{number(score):>8}", bold)
+            self._console.print(line.append(f"   {remark}", "dim"), soft_wrap=True)
         self._console.print(
             f"\n{result.accepted} proposals accepted, {rejected} not; on a network "
             f"{result.bytes_moved / 1e6:.1f} MB of weights would have moved"
@@ -175,9 +172,10 @@ def _header(simulation: Simulation) -> list[Text]:
         ),
         Text(f"  seed     {settings.seed}, {simulation.rounds} rounds, split {settings.split}"),
     ]
+    width = max(map(len, simulation.collective.members))
     for name, counts in zip(simulation.collective.members, simulation.setting.counts, strict=True):
         role = f"  attacks: {settings.attack}" if name in simulation.attackers else ""
-        lines.append(Text(f"  {name}  {sum(counts):6,} samples  {_skew(counts)}{role}"))
+        lines.append(Text(f"  {name:{width}}  {sum(counts):6,} samples  {_skew(counts)}{role}"))
     return lines
 
 

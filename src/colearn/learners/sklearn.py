@@ -8,6 +8,7 @@ multi-layer perceptrons with the solvers ``adam`` and ``sgd``.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Unpack
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAX_SAMPLES_SEEN = 2.0**53
+
+# Its networks swallow Ctrl-C while they train, and only warn: the warning brings it back.
+_INTERRUPTED = "Training interrupted by user"
+warnings.filterwarnings("error", _INTERRUPTED, UserWarning)
 
 _REPLACED = {
     *("coef_", "intercept_", "coefs_", "intercepts_"),
@@ -155,6 +160,10 @@ class SklearnLearner(SupervisedLearner):
         try:
             with _lean():
                 self._model.partial_fit(x, y)
+        except UserWarning as reason:
+            if _INTERRUPTED in str(reason):
+                raise KeyboardInterrupt from None
+            raise
         except ValueError as reason:
             diverged = "finite" in str(reason) or "overflow" in str(reason)
             raise (NotFinite if diverged else LearnerError)(

@@ -15,7 +15,7 @@ import msgspec
 from colearn.errors import ConfigError
 from colearn.ml_interface import Weights
 from colearn.records import Buffer
-from colearn.report.result import Row
+from colearn.report.result import DEEDS, Comparison, Row
 from colearn.weights import Schema, encode
 
 SETTINGS_FILE = "run.toml"
@@ -107,7 +107,7 @@ def read_rounds(folder: Path) -> tuple[tuple[str, ...], list[Row]]:
                 score=float(line["score"] or math.nan),
                 model=line["model"],
                 seconds=float(line["seconds"] or math.nan),
-                did={member: line[member] for member in members if line[member]},
+                did={member: _deed(line[member]) for member in members if line[member]},
             )
             for line in lines
         ]
@@ -117,22 +117,39 @@ def read_rounds(folder: Path) -> tuple[tuple[str, ...], list[Row]]:
         raise ConfigError(f"{path} is not a table of rounds: {reason}") from None
 
 
-def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> None:
+def _deed(word: str) -> str:
+    if word not in DEEDS:
+        raise ValueError(f"{word!r} is none of {', '.join(DEEDS)}")
+    return word
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
     """Write ``comparison.json``: what the collective is compared with."""
-    _replace(
-        folder / COMPARISON_FILE, msgspec.json.format(msgspec.json.encode(comparison), indent=1)
-    )
+    _replace(folder / COMPARISON_FILE, msgspec.json.format(msgspec.json.encode(comparison)))
 
 
-def read_comparison(folder: Path) -> dict[str, Any]:
-    """Read ``comparison.json``; empty if the run ended before there was one."""
+def read_comparison(folder: Path) -> Comparison | None:
+    """Read ``comparison.json``; None if the run ended before there was one.
+
+    Raises:
+        ConfigError: It is not such a file.
+    """
+    path = folder / COMPARISON_FILE
     try:
-        comparison: dict[str, Any] = json.loads((folder / COMPARISON_FILE).read_text())
+        return msgspec.convert(_numbers(msgspec.json.decode(path.read_bytes())), Comparison)
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as reason:
-        raise ConfigError(f"{folder / COMPARISON_FILE} cannot be read: {reason}") from None
-    return comparison
+        return None
+    except (OSError, msgspec.MsgspecError, ValueError) as reason:
+        raise ConfigError(f"{path} cannot be read: {reason}") from None
+
+
+def _numbers(value: Any) -> Any:
+    """Read null as NaN: JSON has no other way to write what is no finite number."""
+    if isinstance(value, dict):
+        return {name: _numbers(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_numbers(part) for part in value]
+    return math.nan if value is None else value
 
 
 def write_weights(folder: Path, weights: Weights) -> None:

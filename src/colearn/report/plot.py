@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from colearn.report import files
 from colearn.report.result import Row
 
 try:
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
@@ -55,13 +57,16 @@ def draw(
     Returns:
         The figure; nothing is shown on a screen.
     """
-    height = 3.6 + 0.24 * len(members)
-    figure = Figure(figsize=(9, height), layout="constrained")
-    above, below = figure.subplots(
-        2, 1, sharex=True, gridspec_kw={"height_ratios": [3.6, 0.4 + 0.24 * len(members)]}
-    )
-    _scores(above, rows, curves or {})
-    _votes(below, members, rows)
+    votes_height = 0.4 + 0.24 * len(members)
+    scored = any(math.isfinite(row.score) for row in rows)
+    heights = [3.2, votes_height] if scored else [votes_height]
+    figure = Figure(figsize=(9, sum(heights) + 1), layout="constrained")
+    axes = figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
+    )[:, 0]
+    if scored:
+        _scores(axes[0], rows, curves or {})
+    _votes(axes[-1], members, rows)
     figure.legend(
         handles=[Patch(color=colour, label=label) for colour, label in _CELLS.values()],
         fontsize=8,
@@ -85,17 +90,15 @@ def redraw(folder: Path) -> Path:
     comparison = files.read_comparison(folder)
     settings = files.read_settings(folder)
     path = folder / files.PLOT_FILE
-    draw(
-        members,
-        rows,
-        curves={
-            label: comparison[key]
-            for label, key in (("best solo", "solo_curve"), ("pooled", "pooled_curve"))
-            if key in comparison
-        },
-        title=", ".join(f"{name} {settings[name]}" for name in _TITLE if name in settings),
-        path=path,
-    )
+    curves = {}
+    if comparison is not None:
+        best = comparison.solo[comparison.best_solo]
+        curves = {
+            f"best solo, {best:.4f} by its own choice": comparison.solo_curve,
+            f"pooled, {comparison.pooled:.4f} by its own choice": comparison.pooled_curve,
+        }
+    title = ", ".join(f"{name} {settings[name]}" for name in _TITLE if name in settings)
+    draw(members, rows, curves=curves, title=title, path=path)
     return path
 
 
@@ -123,10 +126,18 @@ def _scores(axes: Axes, rows: Sequence[Row], curves: Mapping[str, Sequence[float
 
 
 def _votes(axes: Axes, members: Sequence[str], rows: Sequence[Row]) -> None:
-    for column, row in enumerate(rows):
-        for line, member in enumerate(members):
-            colour, _ = _CELLS[row.did.get(member, "")]
-            axes.broken_barh([(column - 0.46, 0.92)], (line - 0.42, 0.84), facecolors=colour)
+    words = list(_CELLS)
+    cells = [[words.index(row.did.get(member, "")) for row in rows] for member in members]
+    axes.pcolormesh(
+        range(len(rows)),
+        range(len(members)),
+        cells,
+        cmap=ListedColormap([colour for colour, _ in _CELLS.values()]),
+        vmin=-0.5,
+        vmax=len(words) - 0.5,
+        edgecolors="white",
+        linewidth=min(2.0, 120 / len(rows)),
+    )
     axes.set_yticks(range(len(members)), members, fontsize=8)
     axes.set_ylim(len(members) - 0.5, -0.5)
     axes.set_xlim(-0.7, len(rows) - 0.3)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from colearn.records import Choice, Digest, Scores
 from colearn.rules import Decision, Outcome
@@ -23,6 +25,10 @@ _MARKS = {
     Choice.ABSTAIN.value: "–",
     PROPOSED: "P",
 }
+
+
+DEEDS = tuple(_MARKS)
+"""What a member can do in a round, in a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class Round:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """All rounds of a run and the model they led to.
 
@@ -117,7 +123,7 @@ class Result:
 
     members: tuple[str, ...]
     rounds: tuple[Round, ...]
-    weights: Weights = field(repr=False)
+    weights: Weights
     initial_score: float = math.nan
     bytes_moved: int = 0
 
@@ -175,6 +181,10 @@ class Result:
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
+    def __repr__(self) -> str:
+        """The title: a run has many rounds."""
+        return f"<Result: {self._title()}>"
+
     def __str__(self) -> str:
         """A title and a line a round, in plain text."""
         rows = [_HEADINGS, *self._cells()]
@@ -205,6 +215,40 @@ class Result:
             )
             for row in rows
         ]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Test scores of the collective and of those who train without it.
+
+    Attackers train alone too, but count in none of the numbers.
+
+    Attributes:
+        collective: After the last round.
+        solo: Each honest learner's own, at the round its vote samples like best.
+        pooled: One learner with everybody's data, whatever attackers made of theirs.
+        solo_curve: The best solo's score after each round.
+        pooled_curve: The pooled learner's score after each round.
+    """
+
+    collective: float
+    solo: dict[str, float]
+    pooled: float
+    solo_curve: tuple[float, ...]
+    pooled_curve: tuple[float, ...]
+
+    @property
+    def best_solo(self) -> str:
+        """Who does best alone."""
+        return max(self.solo, key=lambda name: _at_worst(self.solo[name]))
+
+    @property
+    def mean_solo(self) -> float:
+        """Mean score of those who train alone."""
+        return sum(self.solo.values()) / len(self.solo)
+
+
+def _at_worst(score: float) -> float:
+    return score if math.isfinite(score) else -math.inf
 
 
 _HEADINGS = ("round", "proposer", "votes", "yes/needed", "decision", "score", "model")

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import mmap
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,10 +18,9 @@ from pathlib import Path
 from colearn.errors import BlobCorrupt, BlobMissing, StoreError
 from colearn.log import sync_directory
 from colearn.protocols import Blob
-from colearn.records import Buffer, Digest, digest_of
+from colearn.records import Buffer, Digest, digest_of, is_digest
 
 _UNFINISHED = "unfinished-"
-_is_digest = re.compile("[0-9a-f]{64}").fullmatch
 
 
 class DirectoryStore:
@@ -87,7 +85,7 @@ class DirectoryStore:
     def __contains__(self, digest: object) -> bool:
         return (
             isinstance(digest, str)
-            and _is_digest(digest) is not None
+            and is_digest(digest) is not None
             and self._file(digest).exists()
         )
 
