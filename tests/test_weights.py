@@ -26,7 +26,7 @@ from colearn.errors import (
 )
 from colearn.records import digest_of
 from colearn.schema import KINDS
-from colearn.weights import Schema, TensorSpec, decode, encode, merge
+from colearn.weights import Schema, TensorSpec, decode, encode, equal, merge
 
 GOLDEN = Path(__file__).parent / "golden" / "weights.safetensors"
 GOLDEN_MERGE = "61153fceb7dd8546e23f74692468b5dd912c234ebe8cd7f2a745f5b53f574da8"
@@ -348,3 +348,17 @@ def test_merge_refuses_what_cannot_be_averaged(members, shares, error, message):
     """Members that differ, whole numbers and shares that do not fit are refused."""
     with pytest.raises(error, match=message):
         merge(members, shares)
+
+
+def test_equal_compares_numbers_not_memory():
+    """Equal numbers in other memory or order are equal; one other number or shape is not."""
+    array = np.arange(100_000.0).reshape(100, 1000)
+    changed = array.copy()
+    changed[-1, -1] += 1
+    assert equal(array, array)
+    assert equal(np.asfortranarray(array), array)
+    assert equal(array.astype(">f8"), array)
+    assert not equal(changed, array)
+    assert not equal(array[:-1], array)
+    assert not equal(None, array)
+    assert not equal(array[::-1], array)

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-import numpy as np
-
 from colearn.errors import (
     BlobCorrupt,
     LearnerError,
@@ -29,6 +27,7 @@ from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weig
 from colearn.protocols import Board, Ledger, Seeded
 from colearn.records import Choice, Digest, Event, Pass, Propose, Scores, Vote, digest_of
 from colearn.rules import State
+from colearn.weights import equal
 from colearn.weights_store import WeightsStore
 
 
@@ -135,7 +134,7 @@ class Participant:
         """Check, the first time it does each, that the learner holds everyone's model after it."""
         held = self.learner.mli_get_current_weights().weights
         for name, tensor in self._weights.get(state.current).weights.items():
-            if not np.array_equal(held.get(name, ()), tensor):
+            if not equal(held.get(name), tensor):
                 raise LearnerError(
                     f"{self.member!r}: after {_METHODS[action]} its current weights are not "
                     f"everyone's, by tensor {name!r}: only mli_accept_weights changes them, "
