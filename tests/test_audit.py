@@ -165,6 +165,13 @@ def test_another_proposal_under_a_record_is_found(folder):
         audit(folder)
 
 
+@pytest.mark.parametrize("head", ["zz", "AB" * 32, "12ab"])
+def test_a_head_that_is_none_is_no_accusation(folder, head):
+    """A typing error in the head is told apart from a changed ledger."""
+    with pytest.raises(ConfigError, match="64 digits"):
+        audit(folder, head=head)
+
+
 def test_a_folder_without_a_run_is_one_line(tmp_path):
     """A wrong folder is a ConfigError, and no folder is made."""
     with pytest.raises(ConfigError, match="holds no run"):

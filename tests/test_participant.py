@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from toys import Scripted, Seeking
 
 from colearn.boards.local import LocalBoard
-from colearn.errors import NotYourTurn, StoreError, UnusableWeights
+from colearn.errors import LearnerError, NotYourTurn, StoreError, UnusableWeights
 from colearn.ledgers.local import LocalLedger
 from colearn.participant import Action, Done, Participant, step_together, training_seed
 from colearn.records import Experiment, Pass, Propose, Rule, Vote
@@ -139,6 +140,78 @@ def test_weights_the_model_cannot_be_set_to_are_rejected(network):
     b.learner.mli_test_weights = refuse
     b.step()
     assert network.ledger.events()[-1].event.choice.value == "reject"
+
+
+@pytest.mark.parametrize("vote", ["no", 1, 0.7, np.array([True])], ids=repr)
+def test_a_vote_that_is_none_is_refused(vote):
+    """Only True, False and None are votes: a truthy "no" must not approve."""
+    network = Network([Scripted([]), Scripted([vote]), Scripted([])])
+    a, b, _ = network.participants
+    a.step()
+    network.send(0, 1)
+    with pytest.raises(LearnerError, match="'b': mli_test_weights voted"):
+        b.step()
+    assert len(network.ledger.events()) == 1
+
+
+def test_numpys_booleans_are_votes():
+    """What a comparison of numpy numbers gives is a vote."""
+    network = Network([Scripted([]), Scripted([np.True_]), Scripted([])])
+    a, b, _ = network.participants
+    a.step()
+    network.send(0, 1)
+    b.step()
+    assert network.ledger.events()[-1].event.choice.value == "approve"
+
+
+def test_a_learner_that_trains_its_own_model_in_propose_is_found():
+    """Changing the current weights while proposing is the typical mistake, and is named."""
+
+    class Hasty(Scripted):
+        def mli_propose_weights(self):
+            self.current = super().mli_propose_weights()
+            return self.current
+
+    network = Network([Hasty([]), Scripted([]), Scripted([])])
+    with pytest.raises(LearnerError, match="'a': after mli_propose_weights .* 'w'"):
+        network.participants[0].step()
+
+
+def test_a_learner_that_takes_over_what_it_tests_is_found():
+    """Testing must leave the current weights alone."""
+
+    class Eager(Scripted):
+        def mli_test_weights(self, weights):
+            self.current = weights
+            return super().mli_test_weights(weights)
+
+    network = Network([Scripted([]), Eager([False]), Scripted([])])
+    a, b, _ = network.participants
+    a.step()
+    network.send(0, 1)
+    with pytest.raises(LearnerError, match="'b': after mli_test_weights"):
+        b.step()
+
+
+def test_a_learner_that_accepts_nothing_is_found():
+    """Accepting must make the weights given the current ones."""
+
+    class Stubborn(Scripted):
+        def mli_accept_weights(self, weights):
+            pass
+
+    stubborn = Stubborn([])
+    stubborn.current = Scripted([], stride=5.0).mli_propose_weights()
+    with pytest.raises(LearnerError, match="'b': after mli_accept_weights"):
+        Network([Scripted([]), stubborn, Scripted([])])
+
+
+def test_an_error_of_the_learners_own_says_whose_and_when(network):
+    """A learner's own exception keeps its type and is told where it came up."""
+    network.participants[0].learner.mli_propose_weights = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError) as failure:
+        network.participants[0].step()
+    assert failure.value.__notes__ == ["while 'a' was to propose, round 0"]
 
 
 def test_a_refusal_that_is_no_lateness_is_raised(network):

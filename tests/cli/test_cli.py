@@ -6,11 +6,14 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from datetime import UTC, datetime
+from importlib.metadata import version
 
 import pytest
 from safetensors.numpy import load_file
@@ -209,6 +212,8 @@ def test_interrupt_keeps_everything(tmp_path):
         (["demo", "--out", "file"], "file"),
         (["resume", "nowhere"], "nowhere holds no run"),
         (["audit", "nowhere"], "nowhere holds no run"),
+        (["demo", "--learners", "2.5"], "2.5"),
+        (["demo", "--attack", "noise"], "attackers"),
         (["plot", "nowhere"], "nowhere holds no run"),
         (["resume"], "RUN"),
         (["dance"], "dance"),
@@ -226,6 +231,42 @@ def test_wrong_input_is_one_clear_line(arguments, words, tmp_path, capsys, monke
     assert err.count("\n") == 1
     assert words in err
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_version_is_the_packages(capsys):
+    """The version printed is that of the installed package."""
+    _, out, _ = run(capsys, "--version")
+    assert out.strip() == version("colearn-protocol")
+
+
+def test_runs_begun_in_one_second_have_folders_of_their_own(tmp_path, capsys, monkeypatch):
+    """Equal names are told apart by a number."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("colearn.cli.demo.datetime", Frozen)
+    for _ in range(3):
+        arguments = ["demo", "iris", "--rounds", "1", "--learners", "3", "--json"]
+        assert run(capsys, *arguments)[0] == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+class Frozen(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls):
+        """Always the same moment."""
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(finished, tmp_path, capsys):
+    """A run file edited to another learning rate is another experiment."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    text = (folder / "run.toml").read_text()
+    (folder / "run.toml").write_text(text + "learning_rate = 0.5\n")
+    status, _, err = run(capsys, "resume", str(folder))
+    assert status == 1
+    assert "terms differ" in err
 
 
 def test_tasks_lists_every_task(capsys):
