@@ -38,6 +38,11 @@ class Network:
         for participant in self.participants:
             assert participant.step() is Action.ACCEPT
 
+    def propose(self, *receivers):
+        """Let the first member propose, and these others have the bytes."""
+        self.participants[0].step()
+        self.send(0, *receivers)
+
     def send(self, sender, *receivers):
         """Copy all blobs of one member's store to others'."""
         for receiver in receivers:
@@ -92,9 +97,8 @@ def test_weights_that_cannot_be_had_are_an_abstention(network):
 @pytest.mark.parametrize("which", ["proposal", "weights"])
 def test_wrong_bytes_are_a_rejection(network, which):
     """Bytes that are not what the digest names are voted down, whichever blob it is."""
-    a, b, _ = network.participants
-    a.step()
-    network.send(0, 1)
+    b = network.participants[1]
+    network.propose(1)
     proposal = network.ledger.view().proposal
     digest = proposal if which == "proposal" else network.weights[0].proposal(proposal).weights
     network.stores[1]._blobs[digest] = (memoryview(b"not what it says"),)
@@ -130,9 +134,8 @@ def test_a_store_that_fails_is_an_abstention(network, monkeypatch):
 
 def test_weights_the_model_cannot_be_set_to_are_rejected(network):
     """A learner that refuses the weights themselves votes them down, and lives."""
-    a, b, _ = network.participants
-    a.step()
-    network.send(0, 1)
+    b = network.participants[1]
+    network.propose(1)
 
     def refuse(_):
         raise UnusableWeights("a tree with a cycle")
@@ -146,9 +149,8 @@ def test_weights_the_model_cannot_be_set_to_are_rejected(network):
 def test_a_vote_that_is_none_is_refused(vote):
     """Only True, False and None are votes: a truthy "no" must not approve."""
     network = Network([Scripted([]), Scripted([vote]), Scripted([])])
-    a, b, _ = network.participants
-    a.step()
-    network.send(0, 1)
+    b = network.participants[1]
+    network.propose(1)
     with pytest.raises(LearnerError, match="'b': mli_test_weights voted"):
         b.step()
     assert len(network.ledger.events()) == 1
@@ -157,9 +159,8 @@ def test_a_vote_that_is_none_is_refused(vote):
 def test_numpys_booleans_are_votes():
     """What a comparison of numpy numbers gives is a vote."""
     network = Network([Scripted([]), Scripted([np.True_]), Scripted([])])
-    a, b, _ = network.participants
-    a.step()
-    network.send(0, 1)
+    b = network.participants[1]
+    network.propose(1)
     b.step()
     assert network.ledger.events()[-1].event.choice.value == "approve"
 
@@ -186,9 +187,8 @@ def test_a_learner_that_takes_over_what_it_tests_is_found():
             return super().mli_test_weights(weights)
 
     network = Network([Scripted([]), Eager([False]), Scripted([])])
-    a, b, _ = network.participants
-    a.step()
-    network.send(0, 1)
+    b = network.participants[1]
+    network.propose(1)
     with pytest.raises(LearnerError, match="'b': after mli_test_weights"):
         b.step()
 

@@ -16,7 +16,7 @@ from colearn.collective import LEDGER_FILE, STORE_FOLDER
 from colearn.errors import BlobCorrupt, ConfigError, CorruptLedger, StoreError, WeightsError
 from colearn.ledgers.local import Recorded, read_ledger
 from colearn.records import Digest, Propose, Vote, decode, digest_of, is_digest
-from colearn.report.files import WEIGHTS_FILE
+from colearn.report.files import WEIGHTS_FILE, no_run
 from colearn.rules import Outcome
 from colearn.stores.directory import DirectoryStore
 from colearn.weights import Schema
@@ -61,7 +61,7 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
     """
     for name in (LEDGER_FILE, STORE_FOLDER):
         if not (folder / name).exists():
-            raise ConfigError(f"{folder} holds no run: there is no {name} in it")
+            raise no_run(folder, name)
     if head is not None and not is_digest(head):
         raise ConfigError(f"head {head!r:.80} is refused: it is 64 digits, 0 to 9 and a to f")
     recorded = read_ledger(folder / LEDGER_FILE)

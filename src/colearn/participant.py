@@ -143,9 +143,8 @@ class Participant:
 
     def step(self) -> Action | None:
         """Do what is due and publish it; return what was due, None to wait."""
-        action = self.due(self.ledger.view())
-        step_together([self])
-        return action
+        done = step_together([self])
+        return done[0] if done else None
 
     def _propose(self, state: State) -> Event:
         if self._seeded is not None:
@@ -212,14 +211,14 @@ Map = Callable[[Callable[[Participant], Done], Sequence[Participant]], Iterable[
 """What `map` does, or an executor's ``map``: the results in the order of the participants."""
 
 
-def step_together(participants: Sequence[Participant], run: Map = map) -> bool:
+def step_together(participants: Sequence[Participant], run: Map = map) -> list[Action]:
     """Do what is due for these participants of one ledger, and publish it in their order.
 
     Idempotent: what is published is no longer due. Scores follow the votes they
     belong to, and decide nothing.
 
     Returns:
-        Whether anything was due.
+        What was due, in the participants' order; empty if all have to wait.
 
     Raises:
         RefusedEvent: The ledger refuses what the rules say is due; not if it only
@@ -227,7 +226,8 @@ def step_together(participants: Sequence[Participant], run: Map = map) -> bool:
     """
     ledger, board = participants[0].ledger, participants[0].board
     state = ledger.view()
-    due = [each for each in participants if each.due(state) is not None]
+    actions = {each: each.due(state) for each in participants}
+    due = [each for each, action in actions.items() if action is not None]
     done = list(run(lambda participant: participant.work(state), due))
     events = [each.event for each in done if each.event is not None]
     if events:
@@ -239,7 +239,7 @@ def step_together(participants: Sequence[Participant], run: Map = map) -> bool:
                 raise
     if board is not None:
         board.post(*(each.scores for each in done if each.scores is not None))
-    return bool(due)
+    return [action for action in actions.values() if action is not None]
 
 
 def training_seed(seed: int, member: str, round_index: int) -> int:

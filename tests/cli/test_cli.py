@@ -119,6 +119,7 @@ def test_resuming_a_finished_run_changes_nothing(finished, capsys):
     status, out, _ = run(capsys, "resume", str(folder), "--json")
     assert status == 0
     assert events(out)["end"][0]["head"] == printed["end"][0]["head"]
+    assert all(row["seconds"] for row in read_csv(folder / "rounds.csv"))
 
 
 def test_plain_text_when_not_a_terminal(tmp_path, capsys, monkeypatch):
@@ -127,7 +128,14 @@ def test_plain_text_when_not_a_terminal(tmp_path, capsys, monkeypatch):
     status, out, _ = run(capsys, "demo", "iris", "--rounds", "3", "--learners", "3")
     assert status == 0
     assert "\x1b" not in out
-    for words in ("best solo", "mean solo", "pooled", "colearn audit runs", "weights.safetensors"):
+    for words in (
+        "best solo",
+        "mean solo",
+        "pooled",
+        "colearn audit runs",
+        "weights.safetensors",
+        "ledger.log",
+    ):
         assert words in out
     assert sum("accepted  " in line or "rejected  " in line for line in out.splitlines()) == 3
 
@@ -210,11 +218,11 @@ def test_interrupt_keeps_everything(tmp_path):
         (["demo", "mnist"], "data"),
         (["demo", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["demo", "--out", "file"], "file"),
-        (["resume", "nowhere"], "nowhere holds no run"),
-        (["audit", "nowhere"], "nowhere holds no run"),
+        (["resume", "nowhere"], "nowhere holds no run, "),
+        (["audit", "nowhere"], "nowhere holds no run, "),
         (["demo", "--learners", "2.5"], "2.5"),
         (["demo", "--attack", "noise"], "attackers"),
-        (["plot", "nowhere"], "nowhere holds no run"),
+        (["plot", "nowhere"], "nowhere holds no run, "),
         (["resume"], "RUN"),
         (["dance"], "dance"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from colearn.collective import Collective
 from colearn.errors import ConfigError
 from colearn.report import files
 from colearn.report.plot import redraw
+from colearn.report.result import Result, Row
 from colearn.simulation import (
     Alternatives,
     Settings,
@@ -122,18 +124,19 @@ def resume(run: Path, /, *, json: bool = False) -> None:
 def _new_folder(out: Path, task: str) -> Path:
     """Make a folder for the run, named by task and time; a number tells equal names apart."""
     name = f"{task}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    for attempt in count(1):
-        folder = out / (name if attempt == 1 else f"{name}-{attempt}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if out.is_dir():
-                continue
-            raise ConfigError(f"--out {out} is a file: name a folder for the run's own") from None
-        except OSError as reason:
-            raise ConfigError(f"folder {folder} cannot be made: {reason.strerror}") from None
-        return folder
-    raise AssertionError
+    folder = out / name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for attempt in count(2):
+            with suppress(FileExistsError):
+                folder.mkdir()
+                break
+            folder = out / f"{name}-{attempt}"
+    except OSError as reason:
+        raise ConfigError(
+            f"folder {folder} cannot be made: {reason.strerror}; name another with --out"
+        ) from None
+    return folder
 
 
 def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
@@ -145,7 +148,7 @@ def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
             f"but its {files.SETTINGS_FILE} asks for {simulation.rounds}"
         )
     (folder / files.WEIGHTS_FILE).unlink(missing_ok=True)  # of an earlier, shorter run
-    rounds = files.RoundsFile(folder, done.members, (each.row for each in done.rounds))
+    rounds = files.RoundsFile(folder, done.members, _timed(folder, done))
     alternatives = Alternatives(simulation.settings, simulation.rounds)
     try:
         screen.begin(simulation, folder)
@@ -165,6 +168,16 @@ def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
         rounds.close()
         alternatives.close()
         collective.close()
+
+
+def _timed(folder: Path, done: Result) -> list[Row]:
+    """Rows of rounds read back from the ledger, with the seconds that the old file knows."""
+    seconds: dict[int, float] = {}
+    if done.rounds:
+        with suppress(ConfigError):  # the file decides nothing: it is written anew
+            seconds = {row.round: row.seconds for row in files.read_rounds(folder)[1]}
+    rows = (each.row for each in done.rounds)
+    return [replace(row, seconds=seconds.get(row.round, row.seconds)) for row in rows]
 
 
 def _save(collective: Collective, folder: Path) -> None:

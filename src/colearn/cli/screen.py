@@ -13,10 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from colearn.collective import LEDGER_FILE
 from colearn.report import files
 from colearn.report.result import Comparison, Row, number
 from colearn.simulation import Simulation
 
+_FILES = (
+    files.PLOT_FILE,
+    files.ROUNDS_FILE,
+    files.SETTINGS_FILE,
+    files.COMPARISON_FILE,
+    files.WEIGHTS_FILE,
+    LEDGER_FILE,
+)
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"✓": "green", "✗": "red", "P": "blue", "–": "yellow", "·": "dim"}
 
@@ -100,7 +109,7 @@ class _Terminal:
             f"{result.bytes_moved / 1e6:.1f} MB of weights would have moved"
         )
         self._console.print("This is a simulation: a real participant shows nobody its scores.\n")
-        for name in (files.PLOT_FILE, files.ROUNDS_FILE, files.SETTINGS_FILE, files.WEIGHTS_FILE):
+        for name in _FILES:
             self._console.print(f"  {folder / name}", soft_wrap=True)
         self._console.print(f"\nLedger head  {simulation.collective.ledger.head}", soft_wrap=True)
         self._console.print("\nNext:")

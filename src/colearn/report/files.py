@@ -54,7 +54,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"{folder} holds no run: there is no {SETTINGS_FILE} in it") from None
+        raise no_run(folder, SETTINGS_FILE) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
         raise ConfigError(f"{path} cannot be read: {reason}") from None
 
@@ -112,9 +112,17 @@ def read_rounds(folder: Path) -> tuple[tuple[str, ...], list[Row]]:
             for line in lines
         ]
     except FileNotFoundError:
-        raise ConfigError(f"{folder} holds no run: there is no {ROUNDS_FILE} in it") from None
+        raise no_run(folder, ROUNDS_FILE) from None
     except (OSError, KeyError, TypeError, ValueError) as reason:
         raise ConfigError(f"{path} is not a table of rounds: {reason}") from None
+
+
+def no_run(folder: Path, missing: str) -> ConfigError:
+    """The error of naming a folder that is no run's."""
+    return ConfigError(
+        f"{folder} holds no run, for there is no {missing} in it: "
+        "name the folder that the run printed"
+    )
 
 
 def _deed(word: str) -> str:
