@@ -5,6 +5,20 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from elections import (
+    ADD,
+    BLANK,
+    NO,
+    YES,
+    Ballots,
+    begin,
+    by_definition,
+    decide,
+    elections,
+    play,
+    shares,
+    votes,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +40,6 @@ from colearn.errors import (
 )
 from colearn.records import (
     AddMember,
-    Change,
     Choice,
     Endorse,
     Entry,
@@ -37,86 +50,9 @@ from colearn.records import (
     RemoveMember,
     ReplaceMember,
     Rule,
-    SetRule,
     Vote,
 )
-from colearn.rules import Decision, Outcome, State
-
-YES, NO, BLANK = Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN
-Ballots = list[Choice | None]
-
-shares = st.builds(
-    lambda num, extra: Fraction(num, num + extra), st.integers(1, 12), st.integers(1, 12)
-)
-
-
-@st.composite
-def elections(draw: st.DrawFn) -> tuple[Rule, int, Ballots]:
-    """A rule, a number of members, and a ballot (None: silence) of each eligible voter."""
-    rule = Rule(
-        threshold=draw(shares),
-        inclusive=draw(st.booleans()),
-        proposer_votes=draw(st.booleans()),
-        quorum=draw(st.just(Fraction(0)) | shares),
-    )
-    members = draw(st.integers(2, 9))
-    voters = members if rule.proposer_votes else members - 1
-    ballot = st.sampled_from([YES, NO, BLANK, None])
-    return rule, members, draw(st.lists(ballot, min_size=voters, max_size=voters))
-
-
-def begin(members: int, rule: Rule | None = None) -> State:
-    """A state at time 0 with members m0, m1, ..."""
-    names = tuple(f"m{index}" for index in range(members))
-    return rules.start(Experiment(members=names, initial="M0", schema="s", rule=rule or Rule()), 0)
-
-
-def play(state: State, *events: Event, now: int = 0) -> tuple[State, list[Decision]]:
-    """Apply events at one time."""
-    decisions: list[Decision] = []
-    for event in events:
-        state, more = rules.apply(state, event, now)
-        decisions += more
-    return state, decisions
-
-
-def votes(state: State, ballots: Ballots, round_index: int = 0, proposal: str = "p") -> list[Vote]:
-    """The votes of all who may vote in a round and are not silent, in member order."""
-    proposer = state.members[round_index % len(state.members)]
-    voters = [each for each in state.members if state.rule.proposer_votes or each != proposer]
-    return [
-        Vote(round_index, voter, proposal, choice)
-        for voter, choice in zip(voters, ballots, strict=True)
-        if choice is not None
-    ]
-
-
-def decide(rule: Rule, members: int, ballots: Ballots, order: list[int] | None = None) -> Decision:
-    """Put ballots in, in an order; let time run out; return what became of the round."""
-    state = begin(members, rule)
-    cast = votes(state, ballots)
-    if order is not None:
-        cast = [cast[index] for index in order if index < len(cast)]
-    state, decisions = play(state, Propose(0, "m0", "p"), *cast)
-    state, more = rules.advance(state, rule.vote_seconds)
-    decisions += more
-    assert decisions[0].round == 0
-    assert (state.current == "p") == (decisions[0].outcome is Outcome.ACCEPTED)
-    return decisions[0]
-
-
-def by_definition(rule: Rule, ballots: Ballots) -> Outcome:
-    """The outcome with all ballots in, by the words of the rule and exact fractions."""
-
-    def suffices(approvals: int) -> bool:
-        share = Fraction(approvals, len(ballots))
-        return share >= rule.threshold if rule.inclusive else share > rule.threshold
-
-    silent = ballots.count(None)
-    approvals = ballots.count(YES)
-    if suffices(approvals) and Fraction(len(ballots) - silent, len(ballots)) >= rule.quorum:
-        return Outcome.ACCEPTED
-    return Outcome.EXPIRED if suffices(approvals + silent) else Outcome.REJECTED
+from colearn.rules import Outcome
 
 
 @given(elections())
@@ -345,7 +281,6 @@ def test_late_votes_are_recorded_without_effect_once() -> None:
 
 PROPOSED = (Propose(0, "m0", "p"),)
 DECIDED = (*PROPOSED, Vote(0, "m1", "p", NO), Vote(0, "m2", "p", NO))
-ADD = AddMember("new")
 
 
 @pytest.mark.parametrize(
@@ -423,85 +358,3 @@ def test_a_replay_gives_the_decisions_in_order() -> None:
         (2, 4, Outcome.EXPIRED),
         (5, 5, Outcome.EXPIRED),
     ]
-
-
-def endorse(state: State, change: Change, count: int) -> State:
-    """Let the first so many members endorse a change."""
-    return play(state, *(Endorse(member, change) for member in state.members[:count]))[0]
-
-
-@pytest.mark.parametrize("members", [2, 3, 4, 6, 9])
-@pytest.mark.parametrize("governance", [Fraction(1, 2), Fraction(2, 3), Fraction(3, 4)])
-def test_a_change_needs_more_than_its_share_of_all_members(
-    members: int, governance: Fraction
-) -> None:
-    """One endorsement less than needed changes nothing; with it, the change is scheduled."""
-    state = begin(members, Rule(governance=governance))
-    least = next(k for k in range(members + 1) if Fraction(k, members) > governance)
-    assert endorse(state, ADD, least - 1).scheduled == ()
-    assert endorse(state, ADD, least).scheduled == (ADD,)
-
-
-@pytest.mark.parametrize(
-    ("change", "members"),
-    [
-        (ADD, ("m0", "m1", "m2", "m3", "new")),
-        (RemoveMember("m0"), ("m1", "m2", "m3")),
-        (ReplaceMember("m1", "new"), ("m0", "new", "m2", "m3")),
-        (SetRule(Rule(threshold=Fraction(3, 4))), ("m0", "m1", "m2", "m3")),
-    ],
-)
-def test_a_change_takes_effect_when_the_next_round_opens(
-    change: Change, members: tuple[str, ...]
-) -> None:
-    """The open round ends as it began, under its members and rule; then the change is there."""
-    before = endorse(begin(4), change, 3)
-    state, decisions = play(before, Propose(0, "m0", "p"), Vote(0, "m1", "p", YES))
-    assert state.members == before.members
-    assert not decisions
-    state, (decision,) = play(state, Vote(0, "m2", "p", YES))
-    assert (decision.members, decision.needed) == (before.members, 2)
-    assert state.members == members
-    assert state.rule == (change.rule if isinstance(change, SetRule) else before.rule)
-    assert state.scheduled == ()
-    assert state.endorsed == (None,) * len(members)
-    late, _ = play(state, Vote(0, "m3", "p", NO))
-    assert late.last is not None
-    assert late.last.voted == 0b1110
-
-
-def test_a_change_takes_effect_where_a_proposer_stays_absent() -> None:
-    """Of a row of absent proposers, only the first is passed over under the old members."""
-    state = endorse(begin(3, Rule(propose_seconds=10)), SetRule(Rule(propose_seconds=4)), 3)
-    state, decisions = rules.advance(state, 10 + 4 * 5)
-    assert [(each.round, each.through) for each in decisions] == [(0, 0), (1, 5)]
-    assert (state.round, state.opened) == (6, 30)
-
-
-def test_endorsements_are_void_once_a_change_has_happened() -> None:
-    """What was endorsed for the old group is not endorsed for the new one; otherwise it stands."""
-    state, _ = play(begin(4), Endorse("m3", RemoveMember("m2")))
-    state, _ = play(state, Pass(0, "m0"))
-    assert state.endorsed == (None, None, None, RemoveMember("m2"))
-    state, _ = play(endorse(state, ADD, 3), Pass(1, "m1"))
-    assert state.endorsed == (None,) * 5
-
-
-def test_a_member_endorses_one_change_at_a_time() -> None:
-    """A second endorsement withdraws the first."""
-    state, _ = play(begin(4), Endorse("m0", ADD), Endorse("m0", RemoveMember("m1")))
-    assert state.endorsed[0] == RemoveMember("m1")
-    assert play(state, Endorse("m1", ADD), Endorse("m2", ADD))[0].scheduled == ()
-
-
-def test_changes_must_make_sense_together() -> None:
-    """A change is judged by the group as it will be: two cannot both remove the same member."""
-    state = endorse(begin(4), RemoveMember("m3"), 3)
-    for change in (RemoveMember("m3"), ReplaceMember("m3", "x")):
-        with pytest.raises((InvalidChange, AlreadyEndorsed)):
-            rules.apply(state, Endorse("m0", change), 0)
-    state = endorse(state, RemoveMember("m2"), 3)
-    with pytest.raises(InvalidChange, match="an experiment needs 2"):
-        rules.apply(state, Endorse("m0", RemoveMember("m1")), 0)
-    state, _ = play(state, Pass(0, "m0"))
-    assert state.members == ("m0", "m1")
