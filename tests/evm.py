@@ -24,9 +24,20 @@ GAS = 20_000_000
 
 
 @cache
+def _chain() -> tuple[InProcessChain, Any]:
+    chain = InProcessChain(NAMES)
+    return chain, chain.tester.take_snapshot()
+
+
 def chain() -> InProcessChain:
     """A chain on which everybody has funds."""
-    return InProcessChain(NAMES)
+    return _chain()[0]
+
+
+def begin_again() -> None:
+    """Let the chain be as it was before anything happened on it."""
+    fresh, beginning = _chain()
+    fresh.tester.revert_to_snapshot(beginning)
 
 
 @dataclass(frozen=True)
