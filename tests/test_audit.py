@@ -10,7 +10,14 @@ from toys import Scripted
 from colearn import Collective
 from colearn.audit import audit
 from colearn.collective import LEDGER_FILE, STORE_FOLDER
-from colearn.errors import BlobCorrupt, BlobMissing, ColearnError, ConfigError, CorruptLedger
+from colearn.errors import (
+    BlobCorrupt,
+    BlobMissing,
+    ColearnError,
+    ConfigError,
+    CorruptLedger,
+    WrongOrigin,
+)
 from colearn.log import FIRST
 from colearn.records import digest_of
 from colearn.report.files import write_weights
@@ -154,7 +161,7 @@ def test_another_proposal_under_a_record_is_found(folder):
     proposals = [line.split(b'"proposal":"')[1][:64] for line in lines if b'"propose"' in line]
     swapped = [line.replace(proposals[0], proposals[1]) for line in lines[:4]]
     rewrite(folder, swapped)
-    with pytest.raises(CorruptLedger, match="record 2 .*round 1"):
+    with pytest.raises(WrongOrigin, match="record 2 .*round 1"):
         audit(folder)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from toys import Scripted, Seeking, seekers
 
 from colearn import Collective, ErrorCodes, ProposedWeights, Rule, TrainingSummary, Weights
 from colearn.collective import LEDGER_FILE
-from colearn.errors import ConfigError, LearnerError, SchemaMismatch
+from colearn.errors import BoardError, ConfigError, LearnerError, LedgerError, SchemaMismatch
+from colearn.records import Propose
 
 
 def test_accepted_becomes_everyones_model():
@@ -128,15 +131,19 @@ def test_a_folder_of_another_experiment_is_refused(tmp_path):
         Collective(seekers(), folder=tmp_path, rule=Rule(threshold="2/3"))
     with pytest.raises(ConfigError, match="members differ"):
         Collective(seekers()[:2], folder=tmp_path)
+    with pytest.raises(ConfigError, match="terms differ"):
+        Collective(seekers(), folder=tmp_path, seed=1)
+    with Collective(seekers(), folder=tmp_path) as collective:
+        assert len(collective.result.rounds) == 1
 
 
 def test_without_a_folder_only_the_current_weights_are_held():
     """Memory holds one model between rounds, however many were proposed."""
     collective = Collective(seekers())
     collective.run(10)
-    blobs = len(collective._store._blobs)
+    blobs = len(collective._weights._store._blobs)
     collective.run(10)
-    assert len(collective._store._blobs) == blobs
+    assert len(collective._weights._store._blobs) == blobs
     assert len(collective._weights._held) == 1
 
 
@@ -152,6 +159,92 @@ def test_a_proposal_equal_to_the_current_model_loses_nothing():
     late = collective._weights
     late.forget(collective.ledger.view().current)
     assert late.get(collective.ledger.view().current).weights["w"].tolist() == [0, 0, 0]
+
+
+def test_proposing_the_current_model_itself_loses_nothing():
+    """A proposer that puts M's own digest up is voted down, and M stays at hand."""
+    collective = Collective(seekers())
+    state = collective.ledger.view()
+    collective._accept()
+    collective.ledger.submit(Propose(0, "learner-0", state.current))
+    result = collective.run(3)
+    assert not result.rounds[0].accepted
+    assert result.rounds[1].accepted
+
+
+def test_a_stop_in_the_middle_of_a_turn_loses_no_round():
+    """A learner that fails once stops the run; going on, every decision is in the result."""
+
+    class Failing(Seeking):
+        fails = True
+
+        def mli_accept_weights(self, weights):
+            if self.fails and weights.weights["guess"][0]:
+                Failing.fails = False
+                raise RuntimeError("out of memory")
+            super().mli_accept_weights(weights)
+
+    expected = Collective(seekers()).run(4)
+    collective = Collective([Failing(learner.numbers) for learner in seekers()])
+    with pytest.raises(RuntimeError, match="out of memory"):
+        collective.run(4)
+    result = collective.run(4 - len(collective.result.rounds))
+    assert [each.model for each in result.rounds] == [each.model for each in expected.rounds]
+
+
+@pytest.mark.parametrize("after", range(1, 14))
+@pytest.mark.parametrize("written", [False, True], ids=["before-fsync", "after-fsync"])
+def test_an_interrupt_while_writing_corrupts_nothing(tmp_path, monkeypatch, after, written):
+    """Ctrl-C in any write leaves a folder that opens again and ends on the same model."""
+    with Collective(seekers(), folder=tmp_path / "whole") as whole:
+        expected = whole.run(3)
+    fsync, calls = os.fsync, iter(range(1, 1000))
+
+    def interrupted(descriptor):
+        if written:
+            fsync(descriptor)
+        if next(calls) == after:
+            raise KeyboardInterrupt
+        return None if written else fsync(descriptor)
+
+    with Collective(seekers(), folder=tmp_path / "cut") as cut:
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with suppress(KeyboardInterrupt):
+            cut.run(3)
+        monkeypatch.setattr(os, "fsync", fsync)
+        with suppress(LedgerError, BoardError):
+            cut.run(3 - len(cut.result.rounds))
+    with Collective(seekers(), folder=tmp_path / "cut") as again:
+        result = again.run(3 - len(again.result.rounds))
+    assert [each.model for each in result.rounds] == [each.model for each in expected.rounds]
+
+
+def test_weights_look_the_same_before_and_after_a_restart(tmp_path):
+    """Fortran order, big-endian numbers and numpy scalars: a restart changes no digest."""
+
+    class Odd(Seeking):
+        def mli_propose_weights(self):
+            guess = self.current().weights["m"].sum() + self.rng.normal()
+            m = np.asfortranarray(np.linspace(0, guess, 12).reshape(3, 4)).astype(">f8")
+            return Weights({"m": m, "s": np.float64(guess)})
+
+        def current(self):
+            return self.__dict__.get("w", Weights({"m": np.ones((3, 4)), "s": np.float64(1)}))
+
+        def mli_test_weights(self, weights):
+            return ProposedWeights(weights.weights, vote=True)
+
+        def mli_accept_weights(self, weights):
+            self.w = weights
+
+        mli_get_current_weights = current
+
+    with Collective([Odd([0]), Odd([0])], folder=tmp_path / "whole") as whole:
+        expected = whole.run(5)
+    for _ in range(5):
+        with Collective([Odd([0]), Odd([0])], folder=tmp_path / "parts") as part:
+            result = part.run(1)
+    assert [each.model for each in result.rounds] == [each.model for each in expected.rounds]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -194,6 +287,28 @@ def test_learners_that_cannot_learn_together_are_refused_up_front(learners, erro
         Collective(learners)
 
 
+def test_a_learner_takes_part_once():
+    """The same object as two members is refused."""
+    learner = Scripted([True])
+    with pytest.raises(LearnerError, match="twice"):
+        Collective([learner, learner])
+
+
+def test_a_folder_that_was_only_begun_is_a_new_one(tmp_path):
+    """A crash while the first record was written leaves nothing to repair by hand."""
+    (tmp_path / LEDGER_FILE).write_bytes(b'0123 {"kind":"exp')
+    with Collective(seekers(), folder=tmp_path) as collective:
+        assert len(collective.run(2).rounds) == 2
+
+
+def test_leaving_early_leaves_learners_on_the_accepted_model():
+    """Breaking out of play still lets everybody take over what was accepted."""
+    learners = [Scripted([True] * 3) for _ in range(3)]
+    for _ in Collective(learners).play(3):
+        break
+    assert all(learner.current.weights["w"].tolist() == [1, 1, 1] for learner in learners)
+
+
 def test_a_proposal_of_another_shape_names_the_proposer():
     """A learner whose weights change shape is told so, by name."""
 
@@ -201,7 +316,7 @@ def test_a_proposal_of_another_shape_names_the_proposer():
         def mli_propose_weights(self):
             return Weights({"w": np.zeros(9)})
 
-    with pytest.raises(SchemaMismatch, match=r"'learner-0' proposes.*'w'"):
+    with pytest.raises(SchemaMismatch, match=r"'learner-0' cannot propose.*'w'"):
         Collective([Growing([]), Scripted([True])]).run(1)
 
 
@@ -253,5 +368,5 @@ def test_scores_are_shown_in_a_simulation(tmp_path):
         result = collective.run(1)
     scores = result.rounds[0].scores
     assert set(scores) == {"learner-1", "learner-2"}
-    line = (tmp_path / "board.log").read_text().splitlines()[0]
+    line = (tmp_path / "board.log").read_text().splitlines()[1]
     assert json.loads(line.split(" ", 1)[1])["vote_score"] == scores["learner-1"].vote_score

@@ -167,6 +167,21 @@ def test_another_wire_version_is_refused(version: int, record: msgspec.Struct) -
         decode(raw, type(record))
 
 
+def test_a_newer_version_is_named_before_its_new_fields() -> None:
+    """A record of the future is refused for its version, not for what it adds."""
+    raw = b'{"kind":"proposal","version":2,"shape":"unheard of"}'
+    with pytest.raises(ConfigError, match="wire version 2"):
+        decode(raw, Proposal)
+
+
+@pytest.mark.parametrize("share", ["1/0", "1e30000000", "1e-400000000000", "2", "-1/2", "1/99999"])
+def test_a_hostile_share_on_the_wire_is_refused_at_once(share: str) -> None:
+    """No share can crash or stall a reader."""
+    raw = encode(Rule()).replace(b'"1/2"', f'"{share}"'.encode())
+    with pytest.raises(ConfigError):
+        decode(raw, Rule)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -177,6 +192,8 @@ def test_another_wire_version_is_refused(version: int, record: msgspec.Struct) -
         ({"threshold": "most"}, "not a fraction"),
         ({"threshold": "1/0"}, "not a fraction"),
         ({"threshold": math.nan}, "not a fraction"),
+        ({"threshold": "1e-400000000000"}, "not a fraction"),
+        ({"threshold": "9" * 100_000}, "not a fraction"),
         ({"threshold": math.inf}, "not a fraction"),
         ({"threshold": math.pi}, "denominator of at most 65535"),
         ({"quorum": -0.1}, "between 0 and 1"),

@@ -332,7 +332,7 @@ class LockStep(RuleBasedStateMachine):
             assert (state.last.round, state.last.proposal) == (last, naive.proposals[last])
             assert state.last.voted.bit_count() == len(naive.ballots[last])
         assert self.ledger.view() == state
-        assert list(self.ledger.decisions) == self.decisions
+        assert list(self.ledger.decisions()) == self.decisions
 
 
 LockStep.TestCase.settings = settings(stateful_step_count=40)

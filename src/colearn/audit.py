@@ -113,15 +113,11 @@ def _check_proposal(
     weights: WeightsStore, number: int, digest: Digest, origin: tuple[int, str, str]
 ) -> int:
     """Check one proposal's record against its ledger entry, and its weights; return their size."""
+    round_index, sender, base = origin
     try:
-        proposal = weights.proposal(digest)
+        weights.check_origin(digest, round_index=round_index, sender=sender, base=base)
         weights.get(digest)
     except (StoreError, WeightsError) as reason:
         raise type(reason)(f"record {number} does not hold: {reason}") from None
     weights.forget(digest)
-    if (proposal.round, proposal.sender, proposal.base) != origin:
-        raise CorruptLedger(
-            f"record {number} does not hold: its proposal {digest[:12]} says it is for round "
-            f"{proposal.round}, by {proposal.sender!r}, from {proposal.base[:12]!r}"
-        )
-    return proposal.size_bytes
+    return weights.proposal(digest).size_bytes

@@ -11,18 +11,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from colearn.boards.local import LocalBoard
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
 from colearn.ledgers.local import LocalLedger
+from colearn.log import holds_records
 from colearn.ml_interface import MachineLearningInterface, Weights
-from colearn.participant import Action, Participant
-from colearn.protocols import Store
-from colearn.records import Choice, Experiment, Rule, Vote, check_members, encode
+from colearn.participant import Action, Participant, step_together
+from colearn.protocols import Schematic, Store
+from colearn.records import Choice, Digest, Experiment, Rule, Vote, check_members, encode
 from colearn.report.result import Result, Round
-from colearn.rules import Decision, Outcome, State
+from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -57,9 +59,11 @@ class Collective:
             they run one after the other. The digests are the same either way.
         evaluate: Scores a model on data that no learner sees, higher is better.
             Decides nothing.
+        terms: What else makes this experiment this one, such as its data; a folder
+            with other terms is refused.
 
     Raises:
-        LearnerError: A learner lacks a method of the interface.
+        LearnerError: A learner lacks a method of the interface, or takes part twice.
         SchemaMismatch: Two learners' models differ in a tensor.
         ConfigError: Fewer than two learners, or a folder of another experiment.
 
@@ -79,47 +83,55 @@ class Collective:
         folder: str | Path | None = None,
         executor: Executor | None = None,
         evaluate: Callable[[Weights], float] | None = None,
+        terms: Mapping[str, str] | None = None,
     ) -> None:
         named = _named(learners)
         schema = _check_learners(named)
         initial = next(iter(named.values())).mli_get_current_weights()
-        self._store: Store = MemoryStore()
-        if folder is not None:
-            folder = Path(folder)
-            self._store = DirectoryStore(folder / STORE_FOLDER)
-        self._keep_all = folder is not None
-        self._store.put((encode(schema),))
-        self._weights = WeightsStore(self._store, schema)
         experiment = Experiment(
             members=tuple(named),
-            initial=self._weights.put(initial, round_index=0, sender="", base=""),
+            initial=_put_initial(WeightsStore(MemoryStore(), schema), initial),
             schema=schema.digest,
             rule=rule or Rule(),
+            terms={"seed": str(seed), **(terms or {})},
         )
-        self.ledger = _ledger(experiment, None if folder is None else folder / LEDGER_FILE)
-        self._board = LocalBoard(None if folder is None else folder / BOARD_FILE)
-        self._participants = [
-            Participant(
-                name,
-                learner,
-                ledger=self.ledger,
-                weights=self._weights,
-                seed=seed,
-                board=self._board,
-            )
-            for name, learner in named.items()
-        ]
-        self._map = map if executor is None else executor.map
+        self._keep_all = folder is not None
         self._evaluate = evaluate
-        self._initial_score = (
-            evaluate(self._weights.get(experiment.initial)) if evaluate else math.nan
-        )
-        self._rounds: list[Round] = []
-        self._votes: defaultdict[int, dict[str, Choice]] = defaultdict(dict)
-        self._seen = 0
-        self._bytes_moved = 0
-        for decision in self.ledger.decisions:
-            self._rounds.append(self._close(decision, math.nan))
+        self._map = map if executor is None else executor.map
+        with ExitStack() as opened:
+            store: Store = MemoryStore()
+            ledger_file = board_file = None
+            if folder is not None:
+                folder = _made(Path(folder))
+                ledger_file, board_file = folder / LEDGER_FILE, folder / BOARD_FILE
+            self.ledger = opened.enter_context(_ledger(experiment, ledger_file))
+            self._board = opened.enter_context(LocalBoard(experiment, board_file))
+            if folder is not None:
+                store = DirectoryStore(folder / STORE_FOLDER)
+            store.put((encode(schema),))
+            self._weights = WeightsStore(store, schema)
+            _put_initial(self._weights, initial)
+            self._participants = [
+                Participant(
+                    name,
+                    learner,
+                    ledger=self.ledger,
+                    weights=self._weights,
+                    seed=seed,
+                    board=self._board,
+                )
+                for name, learner in named.items()
+            ]
+            self._rounds: list[Round] = []
+            self._votes: defaultdict[int, dict[str, Choice]] = defaultdict(dict)
+            self._seen = 0
+            self._bytes_moved = 0
+            self._initial_score = math.nan
+            if evaluate is not None:
+                self._initial_score = evaluate(self._weights.get(experiment.initial))
+            for decision in self.ledger.decisions():
+                self._close(decision, math.nan)
+            self._files = opened.pop_all()
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -132,10 +144,18 @@ class Collective:
         return Result(
             members=self.members,
             rounds=tuple(self._rounds),
-            weights=self._weights.get(self.ledger.view().current),
+            weights=self.weights_of(self.ledger.view().current),
             initial_score=self._initial_score,
             bytes_moved=self._bytes_moved,
         )
+
+    def weights_of(self, proposal: Digest) -> Weights:
+        """The weights of a proposal; without a folder only the live ones are held.
+
+        Raises:
+            BlobMissing: They are not held.
+        """
+        return self._weights.get(proposal)
 
     def run(self, rounds: int) -> Result:
         """Run that many more rounds and return all there have been."""
@@ -149,17 +169,19 @@ class Collective:
             raise ConfigError(f"rounds must be a whole number, 0 or more; got {rounds!r}")
         goal = len(self._rounds) + rounds
         began = time.perf_counter()
-        while len(self._rounds) < goal:
-            for decision in self._turn():
-                self._rounds.append(self._close(decision, time.perf_counter() - began))
-                yield self._rounds[-1]
-                began = time.perf_counter()
-        self._accept(self.ledger.view())
+        try:
+            while len(self._rounds) < goal:
+                for decision in self.ledger.decisions(len(self._rounds)):
+                    yield self._close(decision, time.perf_counter() - began)
+                    began = time.perf_counter()
+                if len(self._rounds) < goal and not step_together(self._participants, self._map):
+                    self.ledger.wait(len(self.ledger.events()), self.ledger.view().deadline)
+        finally:
+            self._accept()
 
     def close(self) -> None:
         """Let go of the folder's files; another process may then go on."""
-        self.ledger.close()
-        self._board.close()
+        self._files.close()
 
     def __enter__(self) -> Self:
         """Use as a context manager to close the folder's files."""
@@ -169,29 +191,12 @@ class Collective:
         """Close."""
         self.close()
 
-    def _turn(self) -> Sequence[Decision]:
-        """Do all that is due in the present state; return the decisions that follow."""
-        decided = len(self.ledger.decisions)
+    def _accept(self) -> None:
+        """Let everybody take over what was accepted last."""
         state = self.ledger.view()
-        due = [
-            (participant, action)
-            for participant in self._participants
-            if (action := participant.due(state)) is not None
-        ]
-        if due:
-            events = self._map(lambda pair: pair[0].work(pair[1], state), due)
-            for event in events:
-                if event is not None:
-                    self.ledger.submit(event)
-        else:
-            self.ledger.wait(len(self.ledger.events()), state.deadline)
-            self.ledger.view()
-        return self.ledger.decisions[decided:]
-
-    def _accept(self, state: State) -> None:
         for participant in self._participants:
             if participant.due(state) is Action.ACCEPT:
-                participant.work(Action.ACCEPT, state)
+                participant.work(state)
 
     def _close(self, decision: Decision, seconds: float) -> Round:
         """Describe a round that has closed, and let go of the weights that lost."""
@@ -210,16 +215,19 @@ class Collective:
         if decision.proposal is not None:
             size_bytes = self._weights.proposal(decision.proposal).size_bytes
             self._bytes_moved += size_bytes * (len(decision.members) - 1)
-        if loser is not None:
+        if loser not in (None, model):
             (self._weights.forget if self._keep_all else self._weights.drop)(loser)
-        return Round(
-            decision=decision,
-            votes=self._votes.pop(decision.round, {}),
-            scores={note.sender: note for note in self._board.read(decision.round)},
-            model=model,
-            score=score,
-            seconds=seconds,
+        self._rounds.append(
+            Round(
+                decision=decision,
+                votes=self._votes.pop(decision.round, {}),
+                scores={note.sender: note for note in self._board.read(decision.round)},
+                model=model,
+                score=score,
+                seconds=seconds,
+            )
         )
+        return self._rounds[-1]
 
 
 def _named(
@@ -228,6 +236,18 @@ def _named(
     if isinstance(learners, Mapping):
         return dict(learners)
     return {f"learner-{index}": learner for index, learner in enumerate(learners)}
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise ConfigError(f"folder {folder} cannot be made: {reason.strerror}") from None
+    return folder
+
+
+def _put_initial(weights: WeightsStore, initial: Weights) -> Digest:
+    return weights.put(initial, round_index=0, sender="", base="")
 
 
 def _check_learners(learners: Mapping[str, MachineLearningInterface]) -> Schema:
@@ -240,6 +260,8 @@ def _check_learners(learners: Mapping[str, MachineLearningInterface]) -> Schema:
                 f"{name!r} ({type(learner).__name__}) lacks {', '.join(missing)}: "
                 "a learner has the four methods of colearn.MachineLearningInterface"
             )
+    if len({id(learner) for learner in learners.values()}) < len(learners):
+        raise LearnerError("one learner takes part twice: each member needs a learner of its own")
     (first, schema), *others = [(name, _schema(name, each)) for name, each in learners.items()]
     for name, own in others:
         if difference := schema.difference(own):
@@ -252,10 +274,8 @@ def _check_learners(learners: Mapping[str, MachineLearningInterface]) -> Schema:
 
 def _schema(name: str, learner: MachineLearningInterface) -> Schema:
     """What a learner says its schema is; else that of its current weights."""
-    own = getattr(learner, "schema", None)
-    if own is not None:
-        declared: Schema = own()
-        return declared
+    if isinstance(learner, Schematic):
+        return learner.schema()
     weights = learner.mli_get_current_weights()
     if not isinstance(weights, Weights):
         raise LearnerError(
@@ -266,7 +286,7 @@ def _schema(name: str, learner: MachineLearningInterface) -> Schema:
 
 
 def _ledger(experiment: Experiment, path: Path | None) -> LocalLedger:
-    if path is None or not path.exists():
+    if path is None or not holds_records(path):
         return LocalLedger(experiment, path)
     ledger = LocalLedger.open(path)
     if ledger.experiment != experiment:
@@ -278,6 +298,6 @@ def _ledger(experiment: Experiment, path: Path | None) -> LocalLedger:
         ledger.close()
         raise ConfigError(
             f"{path} holds another experiment ({', '.join(differ)} differ): "
-            "choose another folder, or the same learners, rule and seed"
+            "choose another folder, or the learners, rule, seed and terms it was begun with"
         )
     return ledger

@@ -13,7 +13,9 @@
     │   ├── WrongLength
     │   ├── WrongDigest
     │   ├── WrongHeader
-    │   └── NotFinite
+    │   ├── WrongOrigin
+    │   ├── NotFinite
+    │   └── UnusableWeights
     ├── RefusedEvent             the protocol does not allow this event now
     │   ├── NotAMember
     │   ├── NotYourTurn
@@ -93,6 +95,14 @@ class WrongHeader(WeightsError):
 
 class NotFinite(WeightsError):
     """A tensor holds NaN or infinity."""
+
+
+class WrongOrigin(WeightsError):
+    """A proposal's record names another round, proposer or base than the ledger does."""
+
+
+class UnusableWeights(WeightsError):
+    """Weights of the right schema that the model cannot be set to, such as a tree with a cycle."""
 
 
 class RefusedEvent(ColearnError):

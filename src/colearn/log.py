@@ -72,27 +72,33 @@ class Log:
                 "end the other run first, for two owners cannot append to one file"
             ) from None
 
-    def append(self, record: bytes) -> None:
-        """Put a record's canonical JSON on disk.
+    def append(self, *records: bytes) -> None:
+        """Put records' canonical JSON on disk, by one write.
+
+        Whatever interrupts it closes the log, for what is on disk is uncertain then;
+        opening it again repairs it.
 
         Raises:
-            LedgerError: It could not be written, or the log is closed. After a failed
-                write the log stays closed: opening it again repairs it.
+            LedgerError: They could not be written, or the log is closed.
         """
         if self._file.closed:
             raise LedgerError(f"{self._path} is closed: open it again to append")
-        head = _link(self.head, record)
-        line = b"%s %s\n" % (head.encode(), record)
+        head, lines = self.head, b""
+        for record in records:
+            head = _link(head, record)
+            lines += b"%s %s\n" % (head.encode(), record)
         try:
-            written = os.write(self._file.fileno(), line)
+            written = os.write(self._file.fileno(), lines)
             os.fsync(self._file.fileno())
+            if written < len(lines):
+                raise LedgerError(f"{self._path} took only a part: make room on the disk")
+            self.head = head
         except OSError as reason:
             self.close()
             raise _unusable(self._path, "written", reason) from None
-        if written < len(line):
+        except BaseException:
             self.close()
-            raise LedgerError(f"{self._path} took only a part of a record: make room on the disk")
-        self.head = head
+            raise
 
     def close(self) -> None:
         """Let the file go; closing again changes nothing."""
@@ -124,6 +130,17 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def holds_records(path: Path) -> bool:
+    """Whether there is a log file with a whole line in it."""
+    try:
+        with path.open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False
+    except OSError as reason:
+        raise _unusable(path, "read", reason) from None
 
 
 class _WholeLines:

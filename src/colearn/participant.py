@@ -2,26 +2,28 @@
 
 `Participant.due` says what a member has to do in a given state, and is pure.
 `Participant.work` does the part that takes time (train, test, accept), and may run
-in parallel with other members'. What it returns is then submitted. All that a
-member needs to go on after a crash is in the ledger and the store.
+in parallel with other members'. `step_together` does what is due for any number of
+members of one ledger, and publishes it; `Participant.step` is that for one. All that
+a member needs to go on after a crash is in the ledger and the store.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import NamedTuple
 
 from colearn.errors import (
-    BlobMissing,
+    BlobCorrupt,
     LearnerError,
     NotFinite,
+    RefusedEvent,
     StoreError,
     WeightsError,
-    WrongRound,
 )
 from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
-from colearn.protocols import Board, Ledger
+from colearn.protocols import Board, Ledger, Seeded
 from colearn.records import Choice, Digest, Event, Pass, Propose, Scores, Vote, digest_of
 from colearn.rules import State
 from colearn.weights_store import WeightsStore
@@ -33,6 +35,13 @@ class Action(Enum):
     ACCEPT = "accept"
     PROPOSE = "propose"
     VOTE = "vote"
+
+
+class Done(NamedTuple):
+    """What came of a member's work: an event to submit, and scores it may show."""
+
+    event: Event | None = None
+    scores: Scores | None = None
 
 
 class Participant:
@@ -59,11 +68,11 @@ class Participant:
     ) -> None:
         self.member = member
         self.learner = learner
-        self._ledger = ledger
+        self.ledger = ledger
+        self.board = board
         self._weights = weights
         self._seed = seed
-        self._board = board
-        self._set_seed: Any = getattr(learner, "set_seed", None)
+        self._seeded = learner if isinstance(learner, Seeded) else None
         self._holds: Digest | None = None
 
     def due(self, state: State) -> Action | None:
@@ -81,68 +90,63 @@ class Participant:
         voted = state.approve | state.reject | state.abstain
         return None if voted >> state.members.index(member) & 1 else Action.VOTE
 
-    def work(self, action: Action, state: State) -> Event | None:
-        """Do it, and return the event to submit, if there is one.
+    def work(self, state: State) -> Done:
+        """Do what is due in this state; nothing is published yet.
 
         Raises:
             LearnerError: The learner returned something that is not weights of the
                 experiment's schema, or no verdict on them.
         """
+        action = self.due(state)
         if action is Action.ACCEPT:
             self.learner.mli_accept_weights(self._weights.get(state.current))
             self._holds = state.current
-            return None
-        if state.proposal is None:
-            return self._propose(state)
-        return self._vote(state, state.proposal)
+        elif action is Action.PROPOSE:
+            return Done(self._propose(state))
+        elif action is Action.VOTE and state.proposal is not None:
+            return self._vote(state, state.proposal)
+        return Done()
 
     def step(self) -> Action | None:
-        """Do what is due now and submit it; return what was done, None if nothing was due."""
-        state = self._ledger.view()
-        action = self.due(state)
-        if action is not None:
-            event = self.work(action, state)
-            if event is not None:
-                try:
-                    self._ledger.submit(event)
-                except WrongRound:
-                    return action
+        """Do what is due and publish it; return what was due, None to wait."""
+        action = self.due(self.ledger.view())
+        step_together([self])
         return action
 
     def _propose(self, state: State) -> Event:
-        if self._set_seed is not None:
-            self._set_seed(training_seed(self._seed, self.member, state.round))
-        weights = self.learner.mli_propose_weights()
-        if not isinstance(weights, Weights):
-            raise LearnerError(
-                f"{self.member!r}: mli_propose_weights returned a {type(weights).__name__}; "
-                "return colearn.Weights({name: array, ...})"
-            )
-        summary = weights.training_summary
-        if summary is not None and summary.error_code is not None:
-            return Pass(state.round, self.member)
+        if self._seeded is not None:
+            self._seeded.set_seed(training_seed(self._seed, self.member, state.round))
         try:
+            weights = self.learner.mli_propose_weights()
+            if not isinstance(weights, Weights):
+                raise LearnerError(
+                    f"{self.member!r}: mli_propose_weights returned a {type(weights).__name__}; "
+                    "return colearn.Weights({name: array, ...})"
+                )
+            summary = weights.training_summary
+            if summary is not None and summary.error_code is not None:
+                return Pass(state.round, self.member)
             digest = self._weights.put(
                 weights, round_index=state.round, sender=self.member, base=state.current
             )
         except NotFinite:
             return Pass(state.round, self.member)
         except LearnerError as reason:
-            raise type(reason)(
-                f"{self.member!r} proposes what the others cannot load: {reason}"
-            ) from None
+            raise type(reason)(f"{self.member!r} cannot propose: {reason}") from None
         return Propose(state.round, self.member, digest)
 
-    def _vote(self, state: State, proposal: Digest) -> Event:
-        choice = Choice.REJECT
+    def _vote(self, state: State, proposal: Digest) -> Done:
+        choice, scores = Choice.REJECT, None
         try:
-            weights = self._weights.get(proposal)
-        except BlobMissing:
-            choice = Choice.ABSTAIN
-        except (StoreError, WeightsError):
+            self._weights.check_origin(
+                proposal, round_index=state.round, sender=state.proposer, base=state.current
+            )
+            verdict = self.learner.mli_test_weights(self._weights.get(proposal))
+        except (BlobCorrupt, WeightsError):
             pass
+        except StoreError:
+            choice = Choice.ABSTAIN
         else:
-            verdict = self.learner.mli_test_weights(weights)
             if not isinstance(verdict, ProposedWeights):
                 raise LearnerError(
                     f"{self.member!r}: mli_test_weights returned a {type(verdict).__name__}; "
@@ -152,16 +156,48 @@ class Participant:
                 choice = Choice.ABSTAIN
             elif verdict.vote:
                 choice = Choice.APPROVE
-            if self._board is not None:
-                self._board.post(
-                    Scores(
-                        state.round,
-                        self.member,
-                        _measured(verdict.vote_score),
-                        _measured(verdict.test_score),
-                    )
+            if self.board is not None:
+                scores = Scores(
+                    state.round,
+                    self.member,
+                    _measured(verdict.vote_score),
+                    _measured(verdict.test_score),
                 )
-        return Vote(state.round, self.member, proposal, choice)
+        return Done(Vote(state.round, self.member, proposal, choice), scores)
+
+
+Map = Callable[[Callable[[Participant], Done], Sequence[Participant]], Iterable[Done]]
+"""What `map` does, or an executor's ``map``: the results in the order of the participants."""
+
+
+def step_together(participants: Sequence[Participant], run: Map = map) -> bool:
+    """Do what is due for these participants of one ledger, and publish it in their order.
+
+    Idempotent: what is published is no longer due. Scores follow the votes they
+    belong to, and decide nothing.
+
+    Returns:
+        Whether anything was due.
+
+    Raises:
+        RefusedEvent: The ledger refuses what the rules say is due; not if it only
+            came too late.
+    """
+    ledger, board = participants[0].ledger, participants[0].board
+    state = ledger.view()
+    due = [each for each in participants if each.due(state) is not None]
+    done = list(run(lambda participant: participant.work(state), due))
+    events = [each.event for each in done if each.event is not None]
+    if events:
+        try:
+            ledger.submit(*events)
+        except RefusedEvent:
+            now = ledger.view()
+            if (now.round, now.proposal) == (state.round, state.proposal):
+                raise
+    if board is not None:
+        board.post(*(each.scores for each in done if each.scores is not None))
+    return bool(due)
 
 
 def training_seed(seed: int, member: str, round_index: int) -> int:

@@ -7,10 +7,11 @@ checks any implementation against the sentences below.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note
 from colearn.rules import State
+from colearn.schema import Schema
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +45,11 @@ class Ledger(Protocol):
         """All entries from position ``since`` on, in order."""
         ...
 
-    def submit(self, event: Event) -> Entry:
-        """Append an event and return it as ordered; durable where the ledger is."""
+    def submit(self, *events: Event) -> Entry:
+        """Append events in this order and return the last as ordered; durable where the ledger is.
+
+        The first that is refused raises; those before it stand.
+        """
         ...
 
     def wait(self, seen: int, until: int) -> None:
@@ -60,8 +64,8 @@ class Board(Protocol):
     sender for the same round and kind raises `Equivocation`.
     """
 
-    def post(self, note: Note) -> None:
-        """Make a record readable by all members."""
+    def post(self, *notes: Note) -> None:
+        """Make records readable by all members."""
         ...
 
     def read(self, round_index: int) -> Sequence[Note]:
@@ -122,6 +126,19 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Schematic(Protocol):
+    """A learner that knows the schema of its weights, such as one whose tensors may grow.
+
+    Without this method the schema is that of the learner's current weights.
+    """
+
+    def schema(self) -> Schema:
+        """Names, dtypes and shapes of the weights."""
+        ...
+
+
+@runtime_checkable
 class Seeded(Protocol):
     """A learner whose randomness comes from a seed the participant sets.
 

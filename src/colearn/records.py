@@ -7,6 +7,7 @@ versions are refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 from fractions import Fraction
@@ -20,6 +21,7 @@ from colearn.errors import ConfigError, InvalidRule
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
 _MAX_DENOMINATOR = 65_535
+_is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
 Digest = str
 """64 lower-case hex digits: the blake3 hash of some bytes."""
@@ -100,16 +102,17 @@ def fraction(name: str, value: Fraction | float | str) -> Fraction:
     Raises:
         InvalidRule: It is no such thing, or its denominator is above 65,535.
     """
+    text = str(value)
     try:
-        fraction = Fraction(str(value))
+        share = Fraction(text if _is_decimal_or_ratio(text) else "")
     except (ValueError, ZeroDivisionError):
-        raise InvalidRule(f"{name} {value!r} is not a fraction such as '1/2' or 0.5") from None
-    if fraction.denominator > _MAX_DENOMINATOR:
+        raise InvalidRule(f"{name} {value!r:.40} is not a fraction such as '1/2' or 0.5") from None
+    if share.denominator > _MAX_DENOMINATOR:
         raise InvalidRule(
             f"{name} {value} is refused: write it as a fraction with a denominator "
             f"of at most {_MAX_DENOMINATOR}, such as '2/3'"
         )
-    return fraction
+    return share
 
 
 class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
@@ -121,6 +124,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
         initial: Digest of the `Proposal` that carries M₀.
         schema: Digest of the weights' schema.
         rule: The voting rule.
+        terms: What else they agreed on, by name.
     """
 
     version: int = WIRE_VERSION
@@ -128,6 +132,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
+    terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         check_members(self.members)
@@ -268,7 +273,7 @@ def _to_json(value: Any) -> Any:
 
 def _from_json(kind: type, value: Any) -> Any:
     if kind is Fraction and isinstance(value, str):
-        return Fraction(value)
+        return fraction("a share", value)
     raise NotImplementedError(f"records hold no {kind.__name__}")
 
 
@@ -286,17 +291,34 @@ def decode(raw: Buffer, kind: type[RecordT]) -> RecordT:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_from_json)
+    name = kind.__name__.lower()
     try:
         record: RecordT = decoder.decode(raw)
         canonical = encode(record) == raw
-    except (msgspec.MsgspecError, ValueError, RecursionError) as reason:
-        raise ConfigError(f"not a valid {kind.__name__.lower()} record: {reason}") from None
+    except (msgspec.MsgspecError, ConfigError, ValueError, RecursionError) as reason:
+        _check_version(name, _version_in(raw))
+        raise ConfigError(f"this is no valid {name} record: {reason}") from None
+    _check_version(name, getattr(record, "version", WIRE_VERSION))
     if not canonical:
-        raise ConfigError(f"a {kind.__name__.lower()} record that is not in canonical form")
-    version = getattr(record, "version", WIRE_VERSION)
+        raise ConfigError(f"this {name} record is not in canonical form")
+    return record
+
+
+class _Versioned(msgspec.Struct):
+    version: int = WIRE_VERSION
+
+
+def _version_in(raw: Buffer) -> int:
+    """The version some bytes claim, so that they are refused for it before all else."""
+    try:
+        return msgspec.json.decode(raw, type=_Versioned).version
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return WIRE_VERSION
+
+
+def _check_version(name: str, version: int) -> None:
     if version != WIRE_VERSION:
         raise ConfigError(
-            f"a {kind.__name__.lower()} record of wire version {version}; "
+            f"this {name} record has wire version {version}; "
             f"this colearn reads version {WIRE_VERSION}: use the release that wrote it"
         )
-    return record

@@ -235,9 +235,18 @@ def apply(state: State, event: Event, now: int) -> tuple[State, tuple[Decision, 
 
 
 def replay(experiment: Experiment, entries: Iterable[Entry]) -> Iterator[Decision]:
-    """All decisions that follow from a ledger's entries, the first of them at time 0."""
-    state = start(experiment, 0)
+    """All decisions that follow from a ledger's entries, of which the clock starts at 0.
+
+    Raises:
+        RefusedEvent: The rules do not allow an entry's event.
+        TimeWentBack: An entry's time lies before the one's before.
+    """
+    now = 0
+    state = start(experiment, now)
     for entry in entries:
+        if entry.time < now:
+            raise TimeWentBack(f"ledger time {entry.time} comes after {now}: clocks never go back")
+        now = entry.time
         state, decisions = apply(state, entry.event, entry.time)
         yield from decisions
 
@@ -407,12 +416,12 @@ def _close(state: State, outcome: Outcome, opened: int, through: int) -> tuple[S
     if state.scheduled:
         members, rule = _after(state)
         endorsed = (None,) * len(members)
-    accepted = outcome is Outcome.ACCEPTED and state.proposal is not None
+    accepted = state.proposal if outcome is Outcome.ACCEPTED else None
     return (
         State(
             members=members,
             rule=rule,
-            current=state.proposal if accepted and state.proposal else state.current,
+            current=state.current if accepted is None else accepted,
             round=through + 1,
             opened=opened,
             last=last,

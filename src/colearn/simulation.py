@@ -133,19 +133,25 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         f"learner-{index}": wrap(learner, settings.seed, pact) if index in attacking else learner
         for index, learner in enumerate(setting.learners)
     }
+    attackers = tuple(f"learner-{index}" for index in sorted(attacking))
+    collective = Collective(
+        learners,
+        rule=rule,
+        seed=settings.seed,
+        folder=folder,
+        evaluate=partial(setting.pooled.evaluate, samples=setting.test),
+        terms=_terms(settings),
+    )
+    state = collective.ledger.view()
+    if state.proposal is not None and state.proposer in attackers:
+        pact.add(collective.weights_of(state.proposal))
     return Simulation(
         settings=msgspec.structs.replace(settings, rounds=rounds),
         rounds=rounds,
         task=task,
         setting=setting,
-        collective=Collective(
-            learners,
-            rule=rule,
-            seed=settings.seed,
-            folder=folder,
-            evaluate=partial(setting.pooled.evaluate, samples=setting.test),
-        ),
-        attackers=tuple(f"learner-{index}" for index in sorted(attacking)),
+        collective=collective,
+        attackers=attackers,
     )
 
 
@@ -269,6 +275,16 @@ def _setting(settings: Settings) -> Setting:
         test_dir=_path(settings.test_dir),
         flipped=_attacking(settings) if settings.attack == LABEL_FLIP else frozenset(),
     )
+
+
+def _terms(settings: Settings) -> dict[str, str]:
+    """What makes the same members another experiment; how long it runs and from where does not."""
+    free = ("rounds", "threshold", "seed", "data_dir", "test_dir")
+    return {
+        name: str(value)
+        for name, value in msgspec.structs.asdict(settings).items()
+        if name not in free
+    }
 
 
 def _path(text: str | None) -> Path | None:

@@ -6,6 +6,7 @@ proposal M′. Which rule learns best is measured in the project's benchmarks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class LowerMean:
     """Approve if and only if the mean of a per-sample loss falls.
 
-    A mean that is NaN under M′ is a reject: NaN is lower than nothing.
+    A mean that is NaN counts as infinite, under M and under M′ alike.
     """
 
     metric: str
@@ -29,7 +30,10 @@ class LowerMean:
         """Vote; abstain when there is not a single sample to compare."""
         if not len(after):
             return None
-        return bool(after.mean() < before.mean())
+        old, new = (
+            math.inf if math.isnan(mean) else mean for mean in (before.mean(), after.mean())
+        )
+        return bool(new < old)
 
 
 POLICIES = {"loss": LowerMean("loss"), "accuracy": LowerMean("error")}

@@ -54,10 +54,12 @@ class Encoded:
     """Canonical bytes of weights in consecutive parts, ready to hash, put or send.
 
     ``parts`` holds the header and read-only views of the tensors' own memory, so
-    the tensors must not change while the parts are in use.
+    the tensors must not change while the parts are in use. ``tensors`` are arrays
+    over the same memory, as `decode` would give them.
     """
 
     parts: tuple[bytes | memoryview, ...]
+    tensors: dict[str, Array]
     size_bytes: int
     dims: dict[str, int]
 
@@ -73,13 +75,16 @@ def encode(tensors: Mapping[str, Array], schema: Schema) -> Encoded:
     dims = schema.dims(tensors)
     layout = schema.layout(dims)
     parts: list[bytes | memoryview] = [layout.header]
+    canonical = {}
     for slot in layout.slots:
         tensor = tensors[slot.name]
         flat = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).reshape(-1)
         _check_values(slot, flat)
         if flat.size:
             parts.append(flat.view(np.uint8).data.toreadonly())
-    return Encoded(tuple(parts), layout.size_bytes, dims)
+        canonical[slot.name] = array = flat.reshape(slot.shape)
+        array.flags.writeable = False
+    return Encoded(tuple(parts), canonical, layout.size_bytes, dims)
 
 
 def decode(

@@ -6,11 +6,9 @@ one process share the arrays, read-only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from threading import Lock
-from typing import TYPE_CHECKING
 
-from colearn.errors import BlobCorrupt, ConfigError, WrongHeader
+from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
 from colearn.ml_interface import Weights
 from colearn.protocols import Store
 from colearn.records import Digest, Proposal, decode, encode
@@ -18,18 +16,14 @@ from colearn.weights import Schema
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 _MAX_PROPOSAL_BYTES = 65_536
 
 
 class WeightsStore:
     """Puts and gets weights of one schema.
 
-    The arrays of weights put are held by reference where the store can: they are
-    given away, and seen from here on through read-only views.
+    Arrays that are put are given away. Whether they were put here or read back from
+    bytes, what is had is the same: C-contiguous, little-endian, read-only.
     """
 
     def __init__(self, store: Store, schema: Schema) -> None:
@@ -55,7 +49,7 @@ class WeightsStore:
             dims=encoded.dims,
         )
         digest = self._store.put((encode(proposal),))
-        self._held[digest] = proposal, Weights(_read_only(weights.weights))
+        self._held[digest] = proposal, Weights(encoded.tensors)
         return digest
 
     def proposal(self, digest: Digest) -> Proposal:
@@ -105,6 +99,22 @@ class WeightsStore:
                 held = self._held[digest] = proposal, Weights(tensors)
         return held[1]
 
+    def check_origin(self, digest: Digest, *, round_index: int, sender: str, base: str) -> None:
+        """Check that a proposal's record names the round, proposer and base it stands under.
+
+        Raises:
+            WrongOrigin: It names others.
+            BlobMissing: The store does not hold it.
+            BlobCorrupt: The bytes are not a proposal record.
+        """
+        proposal = self.proposal(digest)
+        if (proposal.round, proposal.sender, proposal.base) != (round_index, sender, base):
+            raise WrongOrigin(
+                f"proposal {digest[:12]} says it is for round {proposal.round}, by "
+                f"{proposal.sender!r}, from {proposal.base[:12]!r}, but it stands for round "
+                f"{round_index}, by {sender!r}, from {base[:12]!r}"
+            )
+
     def forget(self, digest: Digest) -> None:
         """Let go of the arrays in memory; the store keeps the bytes."""
         self._held.pop(digest, None)
@@ -116,10 +126,3 @@ class WeightsStore:
         self._store.drop(digest)
         if all(proposal.weights != weights for proposal, _ in self._held.values()):
             self._store.drop(weights)
-
-
-def _read_only(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    views = {name: tensor.view() for name, tensor in tensors.items()}
-    for view in views.values():
-        view.flags.writeable = False
-    return views

@@ -129,12 +129,25 @@ def test_plain_text_when_not_a_terminal(tmp_path, capsys, monkeypatch):
     assert sum("accepted  " in line or "rejected  " in line for line in out.splitlines()) == 3
 
 
+def test_a_learner_that_diverges_passes_and_the_output_stays_json(tmp_path, capsys, monkeypatch):
+    """An absurd learning rate ends in passed turns; what is not a number is null in JSON."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["demo", "diabetes", "--rounds", "3", "--learning-rate", "1e170", "--json"]
+    status, out, _ = run(capsys, *arguments)
+    printed = [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
+    assert status == 0
+    assert {each["decision"] for each in printed if each["event"] == "round"} <= {
+        "rejected",
+        "expired",
+    }
+
+
 def test_killed_anywhere_a_run_ends_on_the_same_digest(finished, tmp_path):
     """Kill -9 at random moments, resume each time: the same models as a run never interrupted."""
     _, printed = finished
     process = start("demo", *SMALL, "--out", str(tmp_path), "--json", cwd=tmp_path)
     folder = tmp_path / json.loads(process.stdout.readline())["run"]
-    chance = random.Random()
+    chance = random.Random(5)
     for _ in range(4):
         for _ in range(chance.randrange(2)):
             process.stdout.readline()
@@ -147,6 +160,7 @@ def test_killed_anywhere_a_run_ends_on_the_same_digest(finished, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     end = events(out)["end"][0]
+    assert end["head"] == printed["end"][0]["head"]
     assert end["collective"] == printed["end"][0]["collective"]
     rows = read_csv(folder / "rounds.csv")
     assert [row["model"] for row in rows] == [each["model"] for each in printed["round"]]

@@ -15,7 +15,13 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 
-from colearn.errors import ConfigError, LearnerError, SchemaMismatch, UnsupportedModel
+from colearn.errors import (
+    ConfigError,
+    LearnerError,
+    SchemaMismatch,
+    UnsupportedModel,
+    UnusableWeights,
+)
 from colearn.learners.forest import ForestLearner
 from colearn.learners.trees import MAX_DEPTH
 from colearn.ml_interface import Weights
@@ -156,7 +162,7 @@ def test_hostile_forests_are_refused():
     tensors = dict(learner.mli_propose_weights().weights)
     tensors["left"] = np.zeros_like(tensors["left"])
     for act in (learner.mli_test_weights, learner.mli_accept_weights):
-        with pytest.raises(LearnerError, match="no forest"):
+        with pytest.raises(UnusableWeights, match="no forest"):
             act(Weights(tensors))
     assert sizes(learner.mli_get_current_weights()) == (0, 0)
 

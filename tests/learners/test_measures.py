@@ -19,19 +19,23 @@ def rng():
 
 
 def test_log_loss_is_sklearns(rng):
-    """The mean of the losses is what scikit-learn calls log loss."""
-    probabilities = rng.dirichlet(np.ones(4), 50)
+    """While no true class is below the bound, the mean is what scikit-learn calls log loss."""
+    probabilities = 0.5 / 4 + 0.5 * rng.dirichlet(np.ones(4), 50)
     index = np.arange(50) % 4
     ours = measures.log_loss(probabilities, index)
     assert ours.shape == (50,)
     assert ours.mean() == pytest.approx(sklearn_log_loss(index, probabilities))
 
 
-def test_log_loss_of_the_impossible_is_finite():
-    """A probability of zero costs much but not infinity; a NaN stays a NaN."""
-    losses = measures.log_loss(np.array([[0.0, 1.0], [np.nan, np.nan]]), np.array([0, 0]))
-    assert 20 < losses[0] < 30
-    assert np.isnan(losses[1])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_log_loss_is_bounded_a_little_above_a_guess(classes):
+    """However sure and wrong a model is, one sample costs log 2 more than a guess; NaN stays."""
+    probabilities = np.vstack(
+        [np.eye(1, classes, 1), np.full((1, classes), 1 / classes), np.full((1, classes), np.nan)]
+    )
+    sure, guess, broken = measures.log_loss(probabilities, np.zeros(3, int))
+    assert sure == pytest.approx(guess + np.log(2))
+    assert np.isnan(broken)
 
 
 def test_hinge_loss_of_two_classes_is_sklearns(rng):

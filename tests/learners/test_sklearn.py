@@ -25,7 +25,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from colearn.errors import ConfigError, LearnerError, SchemaMismatch, UnsupportedModel
+from colearn.errors import (
+    ConfigError,
+    LearnerError,
+    NotFinite,
+    SchemaMismatch,
+    UnsupportedModel,
+    UnusableWeights,
+)
 from colearn.learners.sklearn import SklearnLearner
 from colearn.ml_interface import ModelFormat, Weights
 
@@ -245,7 +252,7 @@ def test_impossible_samples_seen_are_refused(seen):
     """A count that no training reaches is refused before it sets a learning rate."""
     one = SklearnLearner(SGDClassifier(), **split("cancer"))
     tensors = one.tensors() | {"samples_seen": np.array(seen)}
-    with pytest.raises(LearnerError, match="samples_seen"):
+    with pytest.raises(UnusableWeights, match="samples_seen"):
         one.mli_test_weights(Weights(tensors))
 
 
@@ -287,7 +294,7 @@ def test_diverging_training_says_what_to_do():
     """Training that overflows ends in one line that names the learning rate."""
     x, y = DATA["diabetes"]
     wild = MLPRegressor(hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e10)
-    with pytest.raises(LearnerError, match="lower the learning rate") as refusal:
+    with pytest.raises(NotFinite, match="lower the learning rate") as refusal:
         SklearnLearner(wild, train=(x, y)).mli_propose_weights()
     assert "\n" not in str(refusal.value)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colearn.errors import LearnerError
+from colearn.errors import LearnerError, UnusableWeights
 from colearn.learners.trees import MAX_DEPTH, Forest, forest_schema, no_trees
 
 CLASSES = np.array(["no", "yes"])
@@ -96,7 +96,7 @@ def test_x_of_another_width_is_refused():
 )
 def test_hostile_forests_are_refused(changes, said):
     """Each way in which arrays can fail to be a forest is refused with its reason."""
-    with pytest.raises(LearnerError, match=said):
+    with pytest.raises(UnusableWeights, match=said):
         forest(**changes)
 
 
@@ -121,7 +121,7 @@ def test_trees_too_deep_are_refused_quickly():
     Forest(chain(MAX_DEPTH), features=1, classes=CLASSES)
     long = chain(500_000)
     start = time.process_time()
-    with pytest.raises(LearnerError, match="deeper than"):
+    with pytest.raises(UnusableWeights, match="deeper than"):
         Forest(long, features=1, classes=CLASSES)
     assert time.process_time() - start < 2
 
@@ -139,7 +139,7 @@ def test_any_change_is_refused_or_predicts(data):
         tensor.flat[place] = data.draw(number if tensor.dtype == np.int32 else small | st.floats())
     try:
         one = Forest(mutant, features=2, classes=CLASSES)
-    except LearnerError:
+    except UnusableWeights:
         return
     probabilities = one.predict_proba(np.array([[0.0, 0.0], [-2.0, 1.0]]))
     assert probabilities.min() >= 0

@@ -134,15 +134,17 @@ def test_a_broken_ledger_is_found(broken: type[LocalLedger], promise: str) -> No
 class Overwrites(LocalBoard):
     """Lets the later record win."""
 
-    def post(self, note: Note) -> None:
-        self._keep(note)
+    def post(self, *notes: Note) -> None:
+        for note in notes:
+            self._keep(note)
 
 
 class PostsTwice(LocalBoard):
     """Takes a repetition for a record of its own."""
 
-    def post(self, note: Note) -> None:
-        self._notes.setdefault(note.round, {})[len(self._notes), time.perf_counter()] = note
+    def post(self, *notes: Note) -> None:
+        for note in notes:
+            self._notes.setdefault(note.round, {})[len(self._notes), time.perf_counter()] = note
 
 
 class MixesRounds(LocalBoard):

@@ -8,21 +8,25 @@ from typing import Self
 
 from colearn.errors import BoardError, Equivocation, LedgerError
 from colearn.log import Log
-from colearn.records import Note, Scores, decode, encode
+from colearn.records import Experiment, Note, Scores, decode, encode
 
 
 class LocalBoard:
     """A `colearn.protocols.Board` for participants in one process; thread-safe.
 
     Args:
+        experiment: What the members agreed on; the first thing its file holds.
         path: A file to keep the records in; what it holds already is read first.
             None to stay in memory.
 
     Raises:
-        BoardError: The file cannot be written, or a record in it does not hold.
+        BoardError: The file cannot be written, belongs to another experiment, or
+            holds a record that does not hold.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, experiment: Experiment, path: Path | None = None) -> None:
+        self._experiment = experiment
+        self._named = False
         self._changed = Condition()
         self._notes: dict[int, dict[tuple[str, type[Note]], Note]] = {}
         self._log: Log | None = None
@@ -31,23 +35,25 @@ class LocalBoard:
                 self._log = Log(path, self._take)
             except LedgerError as reason:
                 raise BoardError(str(reason)) from None
+            if not self._named:
+                self._append(experiment)
+                self._named = True
 
-    def post(self, note: Note) -> None:
-        """Make a record readable; it is on disk, where there is a file, before this returns.
+    def post(self, *notes: Note) -> None:
+        """Make records readable; they are on disk, where there is a file, before this returns.
 
         Raises:
-            Equivocation: Its sender has posted another one for this round and kind.
+            Equivocation: A sender has posted another one for this round and kind; none
+                of the records is posted then.
             BoardError: The file cannot be written.
         """
         with self._changed:
-            if not self._is_new(note):
+            new = [note for note in notes if self._is_new(note)]
+            if not new:
                 return
-            if self._log is not None:
-                try:
-                    self._log.append(encode(note))
-                except LedgerError as reason:
-                    raise BoardError(str(reason)) from None
-            self._keep(note)
+            self._append(*new)
+            for note in new:
+                self._keep(note)
             self._changed.notify_all()
 
     def read(self, round_index: int) -> list[Note]:
@@ -89,7 +95,19 @@ class LocalBoard:
     def _keep(self, note: Note) -> None:
         self._notes.setdefault(note.round, {})[note.sender, type(note)] = note
 
+    def _append(self, *records: Experiment | Note) -> None:
+        if self._log is not None:
+            try:
+                self._log.append(*map(encode, records))
+            except LedgerError as reason:
+                raise BoardError(str(reason)) from None
+
     def _take(self, record: bytes) -> None:
+        if not self._named:
+            if decode(record, Experiment) != self._experiment:
+                raise BoardError("it belongs to another experiment: choose another folder")
+            self._named = True
+            return
         note = decode(record, Scores)
         if not self._is_new(note):
             raise BoardError(f"{note.sender!r} stands twice for round {note.round}")

@@ -106,6 +106,7 @@ def _new_folder(out: Path, task: str) -> Path:
 def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
     collective = simulation.collective
     done = collective.result
+    (folder / files.WEIGHTS_FILE).unlink(missing_ok=True)  # of an earlier, shorter run
     rounds = files.RoundsFile(folder, done.members, (each.row for each in done.rounds))
     alternatives = Alternatives(simulation.settings, simulation.rounds)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -160,11 +159,7 @@ class _Lines:
         pass
 
     def _print(self, event: str, **values: Any) -> None:
-        finite = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
-        print(json.dumps({"event": event, **finite}), flush=True)
+        print(msgspec.json.encode({"event": event, **values}).decode(), flush=True)
 
 
 def _header(simulation: Simulation) -> list[Text]:

@@ -14,8 +14,6 @@ from colearn.errors import LearnerError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LEAST_PROBABILITY = 1e-12
-
 
 def label_index(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
     """Each label's place in the sorted ``classes``, shape (n,).
@@ -34,9 +32,14 @@ def label_index(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def log_loss(probabilities: NDArray[Any], index: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Minus the log of the true class's probability, at most 27.6; shapes (n, classes), (n,)."""
+    """Minus the log of the true class's probability; shapes (n, classes), (n,).
+
+    At most log(2 · classes): a sample that the model is sure and wrong about counts
+    little more than a guess, so that no single sample decides a vote.
+    """
     true = probabilities[np.arange(len(index)), index].astype(np.float64)
-    return -np.log(np.maximum(true, _LEAST_PROBABILITY))
+    losses: NDArray[np.float64] = -np.log(np.maximum(true, 0.5 / probabilities.shape[1]))
+    return losses
 
 
 def hinge_loss(decisions: NDArray[Any], index: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from colearn.errors import ConfigError, LearnerError, MissingExtra, UnsupportedModel
+from colearn.errors import (
+    ConfigError,
+    LearnerError,
+    MissingExtra,
+    NotFinite,
+    UnsupportedModel,
+    UnusableWeights,
+)
 from colearn.learners.base import Options, Samples, Tensors
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.ml_interface import ColearnModel, ModelFormat
@@ -130,7 +137,7 @@ class SklearnLearner(SupervisedLearner):
         super().check(tensors)
         seen = float(tensors.get("samples_seen", 1.0))
         if not 1 <= seen <= _MAX_SAMPLES_SEEN:
-            raise LearnerError(f"samples_seen is {seen}: it must lie between 1 and 2**53")
+            raise UnusableWeights(f"samples_seen is {seen}: it must lie between 1 and 2**53")
 
     def begin(self, rng: np.random.Generator) -> None:  # noqa: ARG002 - only batches are random
         """Forget all of earlier trainings; the model's arrays become its own."""
@@ -149,7 +156,8 @@ class SklearnLearner(SupervisedLearner):
             with _lean():
                 self._model.partial_fit(x, y)
         except ValueError as reason:
-            raise LearnerError(
+            diverged = "finite" in str(reason) or "overflow" in str(reason)
+            raise (NotFinite if diverged else LearnerError)(
                 f"training failed: {one_line(reason)}; "
                 "lower the learning rate or scale the features"
             ) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colearn.errors import LearnerError
+from colearn.errors import LearnerError, UnusableWeights
 from colearn.weights import Schema, TensorSpec
 
 if TYPE_CHECKING:
@@ -158,5 +158,5 @@ class Forest:
             raise _refused("a node's values are no probabilities")
 
 
-def _refused(reason: str) -> LearnerError:
-    return LearnerError(f"these weights are no forest: {reason}; refuse them")
+def _refused(reason: str) -> UnusableWeights:
+    return UnusableWeights(f"these weights are no forest: {reason}; refuse them")

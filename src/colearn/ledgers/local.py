@@ -12,7 +12,7 @@ from threading import Lock
 from typing import NamedTuple, Self
 
 from colearn import rules
-from colearn.errors import LedgerError, TimeWentBack
+from colearn.errors import LedgerError, RefusedEvent, TimeWentBack
 from colearn.log import Log, read_log
 from colearn.records import Digest, Entry, Event, Experiment, decode, encode
 from colearn.rules import Decision, State
@@ -49,7 +49,7 @@ def read_ledger(path: Path) -> Recorded:
     if ledger is None:
         raise _empty(path)
     return Recorded(
-        ledger.experiment, tuple(ledger.events()), ledger.view(), ledger.decisions, head
+        ledger.experiment, tuple(ledger.events()), ledger.view(), tuple(ledger.decisions()), head
     )
 
 
@@ -105,11 +105,10 @@ class LocalLedger:
         """The file's last hash, which stands for the whole file; None in memory."""
         return None if self._log is None else self._log.head
 
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """Every round that has ended by now, in order."""
+    def decisions(self, since: int = 0) -> list[Decision]:
+        """Every round that has ended by now, in order, from position ``since`` on."""
         self.view()
-        return tuple(self._decisions)
+        return self._decisions[since:]
 
     def now(self) -> int:
         """Ledger time, in whole seconds from 0."""
@@ -126,21 +125,31 @@ class LocalLedger:
         """All entries from position ``since`` on, in order."""
         return self._entries[since:]
 
-    def submit(self, event: Event) -> Entry:
-        """Append an event; it is on disk, where there is a file, before this returns.
+    def submit(self, *events: Event) -> Entry:
+        """Append events; they are on disk, where there is a file, before this returns.
 
         Raises:
-            RefusedEvent: The rules do not allow the event now.
+            RefusedEvent: The rules do not allow one of them now; those before it stand.
             LedgerError: The file cannot be written.
         """
         with self._lock:
-            outcome = rules.apply(self._state, event, self._now)
-            entry = Entry(self._now, event)
-            if self._log is not None:
-                self._log.append(encode(entry))
-            self._entries.append(entry)
-            self._keep(*outcome)
-            return entry
+            state = self._state
+            entries: list[Entry] = []
+            closed: tuple[Decision, ...] = ()
+            refusal: RefusedEvent | None = None
+            for event in events:
+                try:
+                    state, more = rules.apply(state, event, self._now)
+                except RefusedEvent as reason:
+                    refusal = reason
+                    break
+                entries.append(Entry(self._now, event))
+                closed += more
+            if entries:
+                self._record(entries, state, closed)
+            if refusal is not None:
+                raise refusal
+            return entries[-1]
 
     def wait(self, seen: int, until: int) -> None:
         """Let time jump to ``until``, unless there are more than ``seen`` entries."""
@@ -159,6 +168,17 @@ class LocalLedger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _record(self, entries: list[Entry], state: State, closed: tuple[Decision, ...]) -> None:
+        if self._log is not None:
+            self._log.append(*map(encode, entries))
+        try:
+            self._entries += entries
+            self._keep(state, closed)
+        except BaseException:  # an interrupt here would leave the file ahead of the memory
+            if self._log is not None:
+                self._log.close()
+            raise
 
     def _repeat(self, entry: Entry) -> None:
         if entry.time < self._now:

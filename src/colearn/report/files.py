@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+
 from colearn.errors import ConfigError
 from colearn.ml_interface import Weights
 from colearn.records import Buffer
@@ -117,7 +119,9 @@ def read_rounds(folder: Path) -> tuple[tuple[str, ...], list[Row]]:
 
 def write_comparison(folder: Path, comparison: Mapping[str, Any]) -> None:
     """Write ``comparison.json``: what the collective is compared with."""
-    _replace(folder / COMPARISON_FILE, json.dumps(comparison, indent=1).encode())
+    _replace(
+        folder / COMPARISON_FILE, msgspec.json.format(msgspec.json.encode(comparison), indent=1)
+    )
 
 
 def read_comparison(folder: Path) -> dict[str, Any]:

