@@ -46,6 +46,7 @@ ACTORS = NAMES[:7]
 DIGESTS = tuple(digest_of([name]) for name in (b"M0", b"p", b"q", b"r"))
 
 shares = st.sampled_from(["1/2", "1/3", "2/3", "1/4", "3/4", "2/5", "4/5"])
+quorums = st.sampled_from(["0", "1", "3/4", "2/3", "1/2"])
 seconds = st.sampled_from([60, 20, 9, 4, 2, 1])
 voting_rules = st.booleans().flatmap(
     lambda inclusive: st.builds(
@@ -53,7 +54,7 @@ voting_rules = st.booleans().flatmap(
         threshold=shares | st.just("1") if inclusive else shares,
         inclusive=st.just(inclusive),
         proposer_votes=st.booleans(),
-        quorum=st.just("0") | shares | st.just("1"),
+        quorum=quorums,
         propose_seconds=seconds,
         vote_seconds=seconds,
         governance=st.sampled_from(["1/2", "2/3", "3/4"]),
@@ -62,7 +63,11 @@ voting_rules = st.booleans().flatmap(
 actors = st.sampled_from(ACTORS)
 digests = st.sampled_from(DIGESTS[1:])
 choices = st.sampled_from(Choice)
-ballots = st.lists(st.none() | choices, min_size=len(ACTORS), max_size=len(ACTORS))
+ballots = st.lists(
+    st.sampled_from([Choice.APPROVE, Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, None]),
+    min_size=len(ACTORS),
+    max_size=len(ACTORS),
+)
 positions = st.integers(0, 99)
 changes = st.one_of(
     st.builds(AddMember, actors),
