@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from evm import KEYS, NAMES, Contract, begin_again, chain  # noqa: E402
+from evm import KEYS, NAMES, Contract, begin_again, chain
 
-from colearn.ledgers.contract import call_of, sign_vote, together  # noqa: E402
-from colearn.records import (  # noqa: E402
+from colearn.ledgers.contract import call_of, sign_vote, together
+from colearn.records import (
     AddMember,
     Choice,
     Endorse,

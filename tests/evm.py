@@ -101,7 +101,9 @@ class Contract:
         return self._contract.functions[name]().call({"gas": GAS}, "pending")
 
     def _named(self, topic: bytes) -> str:
-        return next(each.name for each in self._contract.events if each().topic == topic.to_0x_hex())
+        return next(
+            each.name for each in self._contract.events if each().topic == topic.to_0x_hex()
+        )
 
     def _send(self, sender: str, data: str, to: str | None = None) -> Any:
         eth = self._web3.eth

@@ -223,6 +223,19 @@ class LockStep(RuleBasedStateMachine):
             if choice and state.proposal is not None:
                 self.submit(Vote(state.round, member, state.proposal, choice))
 
+    @rule(first=choices)
+    def approvals_come_in(self, first: Choice) -> None:
+        """After the first, all vote yes, one by one, also when that is enough."""
+        self.open_vote()
+        state = self.present
+        choice = first
+        for member in state.members:
+            voter = state.rule.proposer_votes or member != state.proposer
+            if voter and state.proposal is not None:
+                self.submit(Vote(state.round, member, state.proposal, choice))
+                self.they_agree()
+                choice = Choice.APPROVE
+
     @rule(which=positions, choice=choices)
     def vote_too_late(self, which: int, choice: Choice) -> None:
         """One of those who might have voted on the proposal decided last does now."""
@@ -264,6 +277,13 @@ class LockStep(RuleBasedStateMachine):
         members = self.present.members
         for member in members[: len(members) - short]:
             self.submit(Endorse(member, change))
+
+    @rule(change=changes, other=changes)
+    def waver(self, change: Change, other: Change) -> None:
+        """One after the other endorses something, and then rather something else."""
+        for member in self.present.members:
+            self.submit(Endorse(member, change))
+            self.submit(Endorse(member, other))
 
     @rule(change=changes)
     def agree_and_go_on(self, change: Change) -> None:

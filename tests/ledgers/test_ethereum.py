@@ -157,16 +157,16 @@ def test_two_machines_see_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "term"),
+    "other",
     [
-        (Experiment(members=NAMES[:3], initial=OTHER, schema=DIGEST), "experiment"),
-        (Experiment(members=NAMES[1:4], initial=OTHER, schema=OTHER), "experiment"),
+        Experiment(members=NAMES[:3], initial=OTHER, schema=DIGEST),
+        Experiment(members=NAMES[1:4], initial=OTHER, schema=OTHER),
     ],
 )
-def test_another_experiments_contract_is_refused(other: Experiment, term: str) -> None:
+def test_another_experiments_contract_is_refused(other: Experiment) -> None:
     """Who expects another experiment is told so, and does not join."""
     address = found().address
-    with pytest.raises(LedgerError, match=f"another experiment's: its {term}"):
+    with pytest.raises(LedgerError, match="another experiment's: its experiment"):
         EthereumLedger(other, KEYS, chain=chain(), address=address)
 
 
@@ -184,7 +184,7 @@ def test_members_are_addresses() -> None:
 
 
 def test_a_race_that_is_lost_is_a_refusal() -> None:
-    """What the contract refuses, though it was allowed when it was sent, raises the rules' error."""
+    """What was allowed when it was sent, and is refused by the contract, is a refusal too."""
     ledger = found()
     client = Client(chain(), KEYS, 3, ledger.address)
     with pytest.raises(NotYourTurn, match="the contract refuses"):

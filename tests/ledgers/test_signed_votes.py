@@ -79,7 +79,7 @@ def test_honest_votes_are_counted(contract: Contract) -> None:
         {"chain_id": 1},
         {"contract": ADA},
     ],
-    ids=lambda wrong: "-".join(wrong),
+    ids="-".join,
 )
 def test_a_signature_for_something_else_is_refused(
     contract: Contract, wrong: dict[str, Any]

@@ -66,7 +66,7 @@ class Client:
     ) -> None:
         self.address = address
         self._chain = chain
-        self._eth: Any = (chain.web3 if isinstance(chain, InProcessChain) else chain).eth
+        self._eth = _eth_of(chain)
         self._keys = keys
         self._gas = _GAS_LIMIT + _GAS_LIMIT_PER_MEMBER * members
         self._nonces: dict[str, int] = {}
@@ -197,6 +197,10 @@ class Client:
         raise LedgerError(f"the transaction was reverted: {reason}")
 
 
+def _eth_of(chain: Chain) -> Any:
+    return (chain.web3 if isinstance(chain, InProcessChain) else chain).eth
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     """Turn what goes wrong between here and the node into a `LedgerError`, in one line."""
@@ -205,5 +209,3 @@ def _reported() -> Iterator[None]:
     except (Web3Exception, RequestException, OSError) as reason:
         line = " ".join(f"{type(reason).__name__}: {reason}".split())
         raise LedgerError(f"the chain cannot be used: {line:.300}") from reason
-
-

@@ -57,9 +57,10 @@ class EthereumLedger:
         self._entries: list[Entry] = []
         self._decisions: list[Decision] = []
         head = self._client.head()
-        founded, *logs = self._client.logs(first_block, head.block) or [None]
-        if founded is None:
+        logs = self._client.logs(first_block, head.block)
+        if not logs:
             raise LedgerError(f"{address} holds no contract of colearn's: check address and chain")
+        founded = logs.pop(0)
         self._check_founded(founded)
         self._state = rules.start(experiment, founded.time)
         self._take(logs)
@@ -179,9 +180,7 @@ class EthereumLedger:
                     return
             self._client.pause()
 
-    def _submit(
-        self, events: tuple[Event, ...], name: str, arguments: tuple[object, ...]
-    ) -> Entry:
+    def _submit(self, events: tuple[Event, ...], name: str, arguments: tuple[object, ...]) -> Entry:
         self._look()
         state, seen = self._state, len(self._entries)
         for event in events:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eth_tester import EthereumTester, PyEVMBackend
-from eth_utils import to_canonical_address
+from eth_utils.address import to_canonical_address
 from web3 import EthereumTesterProvider, Web3
 
 GENESIS_TIME = 4_000_000_000
