@@ -14,9 +14,7 @@ from colearn.ledgers.inprocess import InProcessChain
 from colearn.records import Event, Experiment, digest_of, encode
 from colearn.rules import State
 
-KEYS = {
-    Account.from_key(key).address: key for key in (bytes([1] * 31 + [n]) for n in range(1, 111))
-}
+KEYS = {Account.from_key(key).address: key for key in (bytes([1] * 31 + [n]) for n in range(256))}
 """Private keys by address, the same in each run."""
 
 NAMES = tuple(KEYS)
@@ -70,11 +68,18 @@ class Contract:
             experiment.members,
             rule_to_abi(experiment.rule),
         )
-        receipt = self._send(NAMES[0], construct.data_in_transaction)
+        receipt = _send(NAMES[0], construct.data_in_transaction)
         self.address = receipt["contractAddress"]
         self.opened = self._web3.eth.get_block(receipt["blockNumber"])["timestamp"]
         self.deployment_gas = receipt["gasUsed"]
         self._contract = self._web3.eth.contract(abi=output["abi"], address=self.address)
+
+    @staticmethod
+    def refused_founding(members: tuple[str, ...], rule: tuple[Any, ...]) -> bool:
+        """Whether no contract can be founded by these members under this rule."""
+        factory = chain().web3.eth.contract(abi=compiled()["abi"], bytecode=compiled()["bytecode"])
+        construct = factory.constructor(bytes(32), bytes(32), members, rule)
+        return _send(NAMES[0], construct.data_in_transaction)["status"] == 0
 
     def refusal(self, sender: str, name: str, arguments: tuple[Any, ...]) -> str | None:
         """Why a transaction would be refused now; None if it would not."""
@@ -88,7 +93,7 @@ class Contract:
 
     def send(self, sender: str, name: str, arguments: tuple[Any, ...]) -> Receipt:
         """Send a transaction that must not be refused."""
-        receipt = self._send(sender, self._contract.encode_abi(name, arguments), self.address)
+        receipt = _send(sender, self._contract.encode_abi(name, arguments), self.address)
         assert receipt["status"] == 1, (name, arguments)
         logs = []
         for log in receipt["logs"]:
@@ -105,19 +110,20 @@ class Contract:
             each.name for each in self._contract.events if each().topic == topic.to_0x_hex()
         )
 
-    def _send(self, sender: str, data: str, to: str | None = None) -> Any:
-        eth = self._web3.eth
-        transaction = {
-            "type": 2,
-            "chainId": eth.chain_id,
-            "nonce": eth.get_transaction_count(sender),
-            "gas": GAS,
-            "maxFeePerGas": 10**10,
-            "maxPriorityFeePerGas": 1,
-            "value": 0,
-            "data": data,
-        }
-        if to is not None:
-            transaction["to"] = to
-        signed = Account.sign_transaction(transaction, KEYS[sender])
-        return eth.get_transaction_receipt(eth.send_raw_transaction(signed.raw_transaction))
+
+def _send(sender: str, data: str, to: str | None = None) -> Any:
+    eth = chain().web3.eth
+    transaction = {
+        "type": 2,
+        "chainId": eth.chain_id,
+        "nonce": eth.get_transaction_count(sender),
+        "gas": GAS,
+        "maxFeePerGas": 10**10,
+        "maxPriorityFeePerGas": 1,
+        "value": 0,
+        "data": data,
+    }
+    if to is not None:
+        transaction["to"] = to
+    signed = Account.sign_transaction(transaction, KEYS[sender])
+    return eth.get_transaction_receipt(eth.send_raw_transaction(signed.raw_transaction))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import pytest
 from evm import KEYS, NAMES, begin_again, chain
 
 from colearn.errors import (
     ConfigError,
     LedgerError,
+    MissingExtra,
     NotYourTurn,
     ProposerMayNotVote,
 )
@@ -189,6 +193,15 @@ def test_a_race_that_is_lost_is_a_refusal() -> None:
     client = Client(chain(), KEYS, 3, ledger.address)
     with pytest.raises(NotYourTurn, match="the contract refuses"):
         client.call(BOB, "pass_turn", (0,))
+
+
+def test_missing_web3_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without web3.py, the error on import holds the exact install command."""
+    monkeypatch.setitem(sys.modules, "web3", None)
+    for module in ("ethereum", "client"):
+        monkeypatch.delitem(sys.modules, f"colearn.ledgers.{module}")
+    with pytest.raises(MissingExtra, match=r"pip install 'colearn-protocol\[evm\]'"):
+        importlib.import_module("colearn.ledgers.ethereum")
 
 
 def test_by_default_a_chain_in_this_process() -> None:

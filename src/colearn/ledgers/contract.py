@@ -178,11 +178,10 @@ def _proposed_with_votes(values: Values, state: State) -> list[Event]:
 
 
 def _voted(values: Values, state: State) -> list[Event]:
-    late = state.last is not None and values["round"] == state.last.round
-    digest = state.last.proposal if late and state.last else state.proposal
-    if digest is None:
-        return []
-    return [Vote(values["round"], values["voter"], digest, CHOICES[values["choice"] - 1])]
+    last, number = state.last, values["round"]
+    late = last is not None and number == last.round
+    digest = last.proposal if last is not None and late else state.proposal or ""
+    return [Vote(number, values["voter"], digest, CHOICES[values["choice"] - 1])]
 
 
 def _passed(values: Values, _: State) -> list[Event]:

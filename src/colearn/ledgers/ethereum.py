@@ -12,7 +12,7 @@ from threading import RLock
 from typing import Self
 
 from colearn import rules
-from colearn.errors import LedgerError
+from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Chain, Client, Log
 from colearn.ledgers.contract import (
     Signature,
@@ -40,6 +40,7 @@ class EthereumLedger:
     Raises:
         LedgerError: There is no such contract, it is another experiment's, or the node
             cannot be reached.
+        CorruptLedger: It does not follow the rules, so it is no contract of colearn's.
     """
 
     def __init__(
@@ -200,7 +201,12 @@ class EthereumLedger:
         for log in logs:
             self._keep(*rules.advance(self._state, log.time))
             for event in events_of(log.name, log.values, self._state):
-                self._keep(*rules.apply(self._state, event, log.time))
+                try:
+                    self._keep(*rules.apply(self._state, event, log.time))
+                except RefusedEvent as reason:
+                    raise CorruptLedger(
+                        f"the contract at {self.address} records what the rules refuse: {reason}"
+                    ) from None
                 self._entries.append(Entry(log.time, event))
 
     def _keep(self, state: State, decisions: tuple[Decision, ...]) -> None:

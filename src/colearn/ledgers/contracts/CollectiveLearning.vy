@@ -19,6 +19,8 @@
      sender's seat, and the digest proposed. Members and rule lie as the code of a
      contract of their own, the "group", which is written once and never called.
 
+     A group is bound to 256 members, a phase to 2**31 - 1 seconds (68 years).
+
      All that happens is in the events, in order: replaying them through the rules
      gives the whole state, each vote included.
 """
@@ -203,6 +205,7 @@ VOTE_TYPE: constant(bytes32) = keccak256("Vote(uint256 round,bytes32 proposal,ui
 # Digest of the record of what the members agreed on.
 experiment: public(immutable(bytes32))
 
+# The head, as it was after the last transaction: time may have passed since.
 _head: uint256
 
 # Digests of proposals: the one accepted last, the one decided last, the live one.
