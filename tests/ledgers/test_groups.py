@@ -86,18 +86,11 @@ def test_no_group_is_founded(members: tuple[str, ...]) -> None:
 
 def changed(**fields: Any) -> tuple[Any, ...]:
     """The usual rule as the contract's struct, with some fields changed."""
-    names = [
-        "threshold_num",
-        "threshold_den",
-        "inclusive",
-        "proposer_votes",
-        "quorum_num",
-        "quorum_den",
-        "propose_seconds",
-        "vote_seconds",
-        "governance_num",
-        "governance_den",
-    ]
+    names = (
+        *("threshold_num", "threshold_den", "inclusive", "proposer_votes"),
+        *("quorum_num", "quorum_den", "propose_seconds", "vote_seconds"),
+        *("governance_num", "governance_den"),
+    )
     return tuple((dict(zip(names, rule_to_abi(Rule()), strict=True)) | fields).values())
 
 
