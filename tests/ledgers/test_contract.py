@@ -116,29 +116,28 @@ class LockStep(RuleBasedStateMachine):
 
     def submit(self, event: Event) -> None:
         """Put an event to both."""
-        refusal = self.apply([event])
-        name, arguments = call_of(event)
-        reason = self.contract.refusal(event.sender, name, arguments)
-        require(
-            refusal is (None if reason is None else REFUSALS[reason]),
-            f"the rules: {refusal}; the contract: {reason}; for {event}",
-        )
-        if refusal is None:
-            self.send(event.sender, name, arguments, [event])
+        self.do([event], *call_of(event))
 
     def submit_together(self, propose: Propose, votes: list[Vote]) -> None:
         """Put a proposal with signed votes to both: all happens, or nothing."""
-        refusal = self.apply([propose, *votes])
         signed = {vote.sender: (vote.choice, self.sign(vote)) for vote in votes}
         members = (*self.present.members, *(set(ACTORS) - set(self.present.members)))
-        name, arguments = together(propose, signed, members)
-        reason = self.contract.refusal(propose.sender, name, arguments)
-        require(
-            (refusal is None) == (reason is None),
-            f"the rules: {refusal}; the contract: {reason}; for {propose} with {votes}",
-        )
+        self.do([propose, *votes], *together(propose, signed, members))
+
+    def do(self, events: list[Event], name: str, arguments: tuple[Any, ...]) -> None:
+        """Try it on both: refused for the same reason, or logged as what happened."""
+        sender, before = events[0].sender, self.present
+        refusal = self.apply(events)
         if refusal is None:
-            self.send(propose.sender, name, arguments, [propose, *votes])
+            recorded = self.contract.send(sender, name, arguments).events(before)
+            require(recorded == events, f"the contract records {recorded}, not {events}")
+            self.state = self.after
+        else:
+            reason = self.contract.refusal(sender, name, arguments)
+            require(
+                reason is not None and REFUSALS[reason] is refusal,
+                f"the rules: {refusal}; the contract: {reason}; for {events}",
+            )
 
     def apply(self, events: list[Event]) -> type[RefusedEvent] | None:
         """Put events to the rules; return the kind of their refusal."""
@@ -149,13 +148,6 @@ class LockStep(RuleBasedStateMachine):
             except RefusedEvent as refusal:
                 return type(refusal)
         return None
-
-    def send(self, sender: str, name: str, arguments: tuple[Any, ...], events: list[Event]) -> None:
-        """What both allow: do it; what the contract logs must be what happened."""
-        before = self.present
-        recorded = self.contract.send(sender, name, arguments).events(before)
-        require(recorded == events, f"the contract records {recorded}, not {events}")
-        self.state = self.after
 
     def sign(self, vote: Vote) -> Signature:
         """A member's signature for its vote."""
