@@ -26,7 +26,7 @@ def test_bytecode_is_the_sources() -> None:
     """Compiling the source gives the very file that is shipped, byte for byte."""
     script = runpy.run_path(str(ROOT / "scripts/compile_contract.py"))
     shipped = (CONTRACTS / "CollectiveLearning.json").read_text()
-    assert script["compiled"](source()) == shipped
+    assert script["compiled"](source()) == shipped, "run: python scripts/compile_contract.py"
 
 
 def test_compiler_is_pinned() -> None:
