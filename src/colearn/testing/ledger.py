@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
 from threading import Thread
@@ -44,39 +44,44 @@ _SECOND = digest_of([b"second"])
 _SECONDS = 100
 _RULE = Rule(propose_seconds=_SECONDS, vote_seconds=_SECONDS)
 _STEPS = 150
+_NAMES = (*(f"member-{index}" for index in range(24)), "stranger", "newcomer")
 
 
-def check_ledger(make: Callable[[Experiment], Ledger]) -> None:
+def check_ledger(make: Callable[[Experiment], Ledger], names: Sequence[str] = _NAMES) -> None:
     """Check that a ledger keeps the promises of `colearn.protocols.Ledger`.
 
     Args:
         make: Makes a ledger without entries for an experiment, independent of the
-            ones before, on which every member may submit.
+            ones before, on which everybody in ``names`` may submit.
+        names: 26 names that the ledger can give to members; the last two are those
+            of a stranger and of a newcomer.
 
     Raises:
         AssertionError: A promise is broken; the message names it.
     """
-    _check_fresh(make)
-    _check_entries(make(_experiment(3)))
-    _check_round(make(_experiment(3)))
-    _check_refusals(make(_experiment(3)))
-    _check_time(make(_experiment(3)))
-    _check_threads(make(_experiment(24)))
+    *members, stranger, newcomer = names
+    three = _experiment(members[:3])
+    _check_fresh(make, _experiment(members[:2]))
+    _check_entries(make(three), newcomer)
+    _check_round(make(three))
+    _check_refusals(make(three), stranger)
+    _check_time(make(three))
+    _check_threads(make(_experiment(members)))
     for seed in range(3):
-        _check_against_rules(make(_experiment(3 + seed)), random.Random(seed))  # noqa: S311
+        ledger, rng = make(_experiment(members[: 3 + seed])), random.Random(seed)  # noqa: S311
+        _check_against_rules(ledger, _walk(ledger, rng, stranger, newcomer))
 
 
-def _experiment(members: int) -> Experiment:
+def _experiment(members: Sequence[str]) -> Experiment:
     return Experiment(
-        members=tuple(f"member-{index}" for index in range(members)),
+        members=tuple(members),
         initial=_INITIAL,
         schema=digest_of([b"schema"]),
         rule=_RULE,
     )
 
 
-def _check_fresh(make: Callable[[Experiment], Ledger]) -> None:
-    experiment = _experiment(2)
+def _check_fresh(make: Callable[[Experiment], Ledger], experiment: Experiment) -> None:
     ledger = make(experiment)
     require(ledger.experiment == experiment, "a ledger holds the experiment it was made with")
     require(len(ledger.events()) == 0, "a fresh ledger has no entries")
@@ -87,14 +92,14 @@ def _check_fresh(make: Callable[[Experiment], Ledger]) -> None:
     )
 
 
-def _check_entries(ledger: Ledger) -> None:
+def _check_entries(ledger: Ledger, newcomer: str) -> None:
     first, second, *_ = ledger.experiment.members
     before = ledger.events()
     began = ledger.now()
     events: list[Event] = [
         Propose(0, first, _FIRST),
         Vote(0, second, _FIRST, Choice.ABSTAIN),
-        Endorse(first, AddMember("newcomer")),
+        Endorse(first, AddMember(newcomer)),
     ]
     entries = [ledger.submit(event) for event in events]
     require(
@@ -137,18 +142,18 @@ def _check_round(ledger: Ledger) -> None:
     )
 
 
-def _check_refusals(ledger: Ledger) -> None:
+def _check_refusals(ledger: Ledger, stranger: str) -> None:
     first, second, third = ledger.experiment.members
     early = (
         (NoProposal, Vote(0, second, _FIRST, Choice.APPROVE)),
         (NotYourTurn, Propose(0, second, _FIRST)),
         (NotYourTurn, Pass(0, third)),
-        (NotAMember, Propose(0, "stranger", _FIRST)),
+        (NotAMember, Propose(0, stranger, _FIRST)),
         (WrongRound, Propose(1, second, _FIRST)),
-        (InvalidChange, Endorse(first, RemoveMember("stranger"))),
+        (InvalidChange, Endorse(first, RemoveMember(stranger))),
     )
     late = (
-        (NotAMember, Vote(0, "stranger", _FIRST, Choice.APPROVE)),
+        (NotAMember, Vote(0, stranger, _FIRST, Choice.APPROVE)),
         (WrongProposal, Vote(0, third, _SECOND, Choice.APPROVE)),
         (ProposerMayNotVote, Vote(0, first, _FIRST, Choice.APPROVE)),
         (AlreadyVoted, Vote(0, second, _FIRST, Choice.REJECT)),
@@ -230,10 +235,10 @@ def _check_threads(ledger: Ledger) -> None:
     )
 
 
-def _check_against_rules(ledger: Ledger, rng: random.Random) -> None:
-    """Walk at random through rounds, the rules beside the ledger."""
+def _check_against_rules(ledger: Ledger, events: Iterator[Event]) -> None:
+    """Submit events, the rules beside the ledger."""
     state = ledger.view()
-    for event in _walk(ledger, rng):
+    for event in events:
         before = ledger.now()
         try:
             expected, _ = rules.apply(state, event, before)
@@ -255,17 +260,17 @@ def _check_against_rules(ledger: Ledger, rng: random.Random) -> None:
         )
 
 
-def _walk(ledger: Ledger, rng: random.Random) -> Iterator[Event]:
+def _walk(ledger: Ledger, rng: random.Random, stranger: str, newcomer: str) -> Iterator[Event]:
     """Events that a round may need, some of them wrong, and now and then a wait."""
     for step in range(_STEPS):
         state = ledger.view()
         round_index = state.round - (rng.random() < 0.2)
-        member = rng.choice((*state.members, "stranger", state.proposer))
+        member = rng.choice((*state.members, stranger, state.proposer))
         proposal = state.proposal or digest_of([str(step).encode()])
         if rng.random() < 0.05:
             ledger.wait(len(ledger.events()), ledger.now() + rng.randrange(2 * _SECONDS))
         elif rng.random() < 0.05:
-            yield Endorse(member, rng.choice((AddMember("newcomer"), SetRule(_STRICTER))))
+            yield Endorse(member, rng.choice((AddMember(newcomer), SetRule(_STRICTER))))
         elif state.proposal is None and rng.random() < 0.8:
             yield Propose(round_index, state.proposer, proposal)
         elif rng.random() < 0.1:

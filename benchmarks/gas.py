@@ -1,0 +1,129 @@
+"""What each transaction costs, in gas, once every slot of storage is in use.
+
+Prints a table against the goals; fails if one is missed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from evm import KEYS, NAMES, Contract, begin_again, chain
+
+from colearn.ledgers.contract import call_of, sign_vote, together
+from colearn.records import (
+    AddMember,
+    Choice,
+    Endorse,
+    Event,
+    Experiment,
+    Pass,
+    Propose,
+    Vote,
+    digest_of,
+)
+
+ROUNDS_BEFORE = 6
+GOALS = {
+    "vote": (34_000, 31_000),
+    "propose": (37_000, 36_000),
+    "round in one transaction, n = 10": (88_000, 80_000),
+    "round in one transaction, n = 100": (515_000, 460_000),
+    "one more signed vote": (4_750, 4_300),
+}
+
+
+def digest(number: int) -> str:
+    """The digest that is proposed in a round."""
+    return digest_of([str(number).encode()])
+
+
+def found(size: int) -> Contract:
+    """A contract of so many members."""
+    begin_again()
+    initial = digest_of([b"initial"])
+    return Contract(Experiment(members=NAMES[:size], initial=initial, schema=initial))
+
+
+def send(contract: Contract, event: Event) -> int:
+    """The gas of one event, by a transaction of its own."""
+    return contract.send(event.sender, *call_of(event)).gas
+
+
+def direct(contract: Contract, size: int, number: int) -> dict[str, int]:
+    """A round by one transaction for each act, in which all approve."""
+    members, proposal = NAMES[:size], digest(number)
+    proposer = members[number % size]
+    costs = {"propose": send(contract, Propose(number, proposer, proposal))}
+    deciding = (size - 1) // 2
+    names = {deciding: "vote that decides", deciding + 1: "vote after the decision"}
+    voters = [member for member in members if member != proposer]
+    for index, voter in enumerate(voters):
+        name = names.get(index, "vote")
+        cost = send(contract, Vote(number, voter, proposal, Choice.APPROVE))
+        costs.setdefault(name, cost)
+    return costs
+
+
+def at_once(contract: Contract, size: int, number: int, silent: int = 0) -> int:
+    """A round in one transaction, in which all approve but some that are silent."""
+    members, proposal = NAMES[:size], digest(number)
+    proposer = members[number % size]
+    voters = [member for member in members if member != proposer]
+    votes = {
+        voter: (
+            Choice.APPROVE,
+            sign_vote(
+                key=KEYS[voter],
+                chain_id=chain().web3.eth.chain_id,
+                contract=contract.address,
+                round_index=number,
+                proposal=proposal,
+                choice=Choice.APPROVE,
+            ),
+        )
+        for voter in voters[: len(voters) - silent]
+    }
+    call = together(Propose(number, proposer, proposal), votes, members)
+    return contract.send(proposer, *call).gas
+
+
+def measure() -> dict[str, int]:
+    """The gas of everything, by name."""
+    costs: dict[str, int] = {}
+    for size in (5, 10, 100):
+        contract = found(size)
+        costs[f"deployment, n = {size}"] = contract.deployment_gas
+        for number in range(ROUNDS_BEFORE):
+            at_once(contract, size, number)
+        number = ROUNDS_BEFORE
+        costs[f"round in one transaction, n = {size}"] = at_once(contract, size, number)
+    one_less = at_once(contract, size, number + 1, silent=1)
+    costs["one more signed vote"] = costs[f"round in one transaction, n = {size}"] - one_less
+
+    contract = found(10)
+    for number in range(ROUNDS_BEFORE):
+        direct(contract, 10, number)
+    costs |= direct(contract, 10, ROUNDS_BEFORE)
+    number = ROUNDS_BEFORE + 1
+    costs["pass"] = send(contract, Pass(number, NAMES[number]))
+    costs["endorse a newcomer"] = send(contract, Endorse(NAMES[0], AddMember(NAMES[10])))
+    return costs
+
+
+def main() -> int:
+    """Print the table; the number of goals that are missed."""
+    print(f"{'gas':<36} {'measured':>10} {'goal':>10} {'stretch':>10}")
+    missed = 0
+    for name, gas in measure().items():
+        goal, stretch = GOALS.get(name, (None, None))
+        missed += goal is not None and gas > goal
+        goals = "" if goal is None else f"{goal:>10,} {stretch:>10,}"
+        print(f"{name:<36} {gas:>10,} {goals}")
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

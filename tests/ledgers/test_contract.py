@@ -1,0 +1,382 @@
+"""The contract and the rules in lock-step: whatever happens, they agree to the bit."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from evm import KEYS, NAMES, Contract, begin_again, chain
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from vyper import compile_code
+
+from colearn import rules
+from colearn.errors import RefusedEvent
+from colearn.ledgers.contract import (
+    REFUSALS,
+    Signature,
+    call_of,
+    rule_to_abi,
+    sign_vote,
+    together,
+)
+from colearn.records import (
+    AddMember,
+    Change,
+    Choice,
+    Digest,
+    Endorse,
+    Event,
+    Experiment,
+    Pass,
+    Propose,
+    RemoveMember,
+    ReplaceMember,
+    Rule,
+    SetRule,
+    Vote,
+    digest_of,
+)
+from colearn.rules import State
+from colearn.testing.promises import require
+
+ACTORS = NAMES[:7]
+DIGESTS = tuple(digest_of([name]) for name in (b"M0", b"p", b"q", b"r"))
+
+shares = st.sampled_from(["1/2", "1/3", "2/3", "1/4", "3/4", "2/5", "4/5"])
+quorums = st.sampled_from(["0", "1", "3/4", "2/3", "1/2"])
+seconds = st.sampled_from([60, 60, 30, 10, 3, 1])
+voting_rules = st.booleans().flatmap(
+    lambda inclusive: st.builds(
+        Rule,
+        threshold=shares | st.just("1") if inclusive else shares,
+        inclusive=st.just(inclusive),
+        proposer_votes=st.booleans(),
+        quorum=quorums,
+        propose_seconds=seconds,
+        vote_seconds=seconds,
+        governance=st.sampled_from(["1/2", "2/3", "3/4"]),
+    )
+)
+actors = st.sampled_from(ACTORS)
+digests = st.sampled_from(DIGESTS[1:])
+choices = st.sampled_from(Choice)
+ballots = st.lists(
+    st.sampled_from([Choice.APPROVE, Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, None]),
+    min_size=len(ACTORS),
+    max_size=len(ACTORS),
+)
+positions = st.integers(0, 99)
+changes = st.one_of(
+    st.builds(AddMember, actors),
+    st.builds(RemoveMember, actors),
+    st.builds(ReplaceMember, actors, actors),
+    st.builds(SetRule, voting_rules),
+)
+
+
+@cache
+def _compiled(source: str, in_head: int) -> dict[str, Any]:
+    """The contract with room for so many members' votes in its head."""
+    usual = "IN_HEAD: constant(uint256) = 64\n"
+    require(source.count(usual) == 1, "the source says how many votes lie in the head")
+    source = source.replace(usual, f"IN_HEAD: constant(uint256) = {in_head}\n")
+    return compile_code(source, output_formats=["abi", "bytecode"])
+
+
+class LockStep(RuleBasedStateMachine):
+    """Whatever is tried, contract and rules allow and refuse the same, to the same effect."""
+
+    source = (files("colearn.ledgers") / "contracts" / "CollectiveLearning.vy").read_text()
+
+    @initialize(count=st.integers(2, 5), voting_rule=voting_rules, in_head=st.sampled_from([64, 2]))
+    def start(self, count: int, voting_rule: Rule, in_head: int) -> None:
+        """Found a group; in half of the cases, votes of all but two lie in their own words."""
+        begin_again()
+        experiment = Experiment(
+            members=ACTORS[:count], initial=DIGESTS[0], schema=DIGESTS[0], rule=voting_rule
+        )
+        self.contract = Contract(experiment, _compiled(self.source, in_head))
+        self.state = rules.start(experiment, self.contract.opened)
+        self.seen = -1
+
+    # What happens, to both.
+
+    @property
+    def now(self) -> int:
+        """Time of the next transaction."""
+        return chain().now()
+
+    @property
+    def present(self) -> State:
+        """What the rules say at that time."""
+        return rules.advance(self.state, self.now)[0]
+
+    def submit(self, event: Event) -> None:
+        """Put an event to both."""
+        self.do([event], *call_of(event))
+
+    def submit_together(self, propose: Propose, votes: list[Vote]) -> None:
+        """Put a proposal with signed votes to both: all happens, or nothing."""
+        signed = {vote.sender: (vote.choice, self.sign(vote)) for vote in votes}
+        members = (*self.present.members, *(set(ACTORS) - set(self.present.members)))
+        self.do([propose, *votes], *together(propose, signed, members))
+
+    def do(self, events: list[Event], name: str, arguments: tuple[Any, ...]) -> None:
+        """Try it on both: refused for the same reason, or logged as what happened."""
+        sender, before = events[0].sender, self.present
+        refusal = self.apply(events)
+        if refusal is None:
+            recorded = self.contract.send(sender, name, arguments).events(before)
+            require(recorded == events, f"the contract records {recorded}, not {events}")
+            self.state = self.after
+        else:
+            reason = self.contract.refusal(sender, name, arguments)
+            require(
+                reason is not None and REFUSALS[reason] is refusal,
+                f"the rules: {refusal}; the contract: {reason}; for {events}",
+            )
+
+    def apply(self, events: list[Event]) -> type[RefusedEvent] | None:
+        """Put events to the rules; return the kind of their refusal."""
+        self.after, now = self.state, self.now
+        for event in events:
+            try:
+                self.after, _ = rules.apply(self.after, event, now)
+            except RefusedEvent as refusal:
+                return type(refusal)
+        return None
+
+    def sign(self, vote: Vote) -> Signature:
+        """A member's signature for its vote."""
+        return sign_vote(
+            key=KEYS[vote.sender],
+            chain_id=chain().web3.eth.chain_id,
+            contract=self.contract.address,
+            round_index=vote.round,
+            proposal=vote.proposal,
+            choice=vote.choice,
+        )
+
+    def open_vote(self) -> None:
+        """See to it that there is something to vote on, where time allows."""
+        state = self.present
+        if state.proposal is None:
+            self.submit(Propose(state.round, state.proposer, DIGESTS[1]))
+
+    # Steps that take a round on.
+
+    @rule(proposal=digests)
+    def propose_in_turn(self, proposal: Digest) -> None:
+        """The proposer proposes; it is refused if it has already."""
+        self.submit(Propose(self.present.round, self.present.proposer, proposal))
+
+    @rule()
+    def pass_in_turn(self) -> None:
+        """The proposer gives its turn away; it is refused if it has proposed."""
+        self.submit(Pass(self.present.round, self.present.proposer))
+
+    @rule(proposal=digests, ballots=ballots, also_proposer=st.booleans())
+    def round_in_one(
+        self, proposal: Digest, ballots: list[Choice | None], also_proposer: bool
+    ) -> None:
+        """The proposer proposes together with signed votes, now and then with its own."""
+        state = self.present
+        votes = [
+            Vote(state.round, member, proposal, choice)
+            for member, choice in zip(state.members, ballots, strict=False)
+            if choice and (also_proposer or member != state.proposer)
+        ]
+        self.submit_together(Propose(state.round, state.proposer, proposal), votes)
+
+    @rule(which=positions, choice=choices)
+    def vote_in_time(self, which: int, choice: Choice) -> None:
+        """One of those who may still vote does."""
+        self.open_vote()
+        state = self.present
+        voted = state.approve | state.reject | state.abstain
+        waiting = [
+            member
+            for index, member in enumerate(state.members)
+            if not voted >> index & 1 and (state.rule.proposer_votes or member != state.proposer)
+        ]
+        if state.proposal is not None and waiting:
+            voter = waiting[which % len(waiting)]
+            self.submit(Vote(state.round, voter, state.proposal, choice))
+
+    @rule(ballots=ballots)
+    def everybody_votes(self, ballots: list[Choice | None]) -> None:
+        """All vote on one proposal, some after it is decided, some that may not."""
+        self.open_vote()
+        state = self.present
+        for member, choice in zip(state.members, ballots, strict=False):
+            if choice and state.proposal is not None:
+                self.submit(Vote(state.round, member, state.proposal, choice))
+
+    @rule(first=choices)
+    def votes_come_in(self, first: Choice) -> None:
+        """The proposer votes, then all others, yes but for the first.
+
+        Each votes three times: on another proposal, as it should, and once more.
+        """
+        self.open_vote()
+        state = self.present
+        others = [member for member in state.members if member != state.proposer]
+        if state.proposal is not None:
+            another = next(digest for digest in DIGESTS if digest != state.proposal)
+            for member in (state.proposer, *others):
+                choice = first if member == others[0] else Choice.APPROVE
+                for proposal in (another, state.proposal, state.proposal):
+                    self.submit(Vote(state.round, member, proposal, choice))
+                self.they_agree()
+
+    @rule(which=positions, choice=choices)
+    def vote_too_late(self, which: int, choice: Choice) -> None:
+        """One of those who might have voted on the proposal decided last does now."""
+        last = self.present.last
+        if last is not None:
+            voter = last.members[which % len(last.members)]
+            self.submit(Vote(last.round, voter, last.proposal, choice))
+
+    @rule(choice=choices)
+    def everybody_votes_too_late(self, choice: Choice) -> None:
+        """Members of then and of now vote on the proposal decided last."""
+        state = self.present
+        if state.last is not None:
+            for voter in dict.fromkeys((*state.last.members, *state.members)):
+                self.submit(Vote(state.last.round, voter, state.last.proposal, choice))
+
+    @rule(offset=st.integers(-1, 1), rounds=st.sampled_from([0, 0, 0, 1, 2, 1000]))
+    def wait_for_a_deadline(self, offset: int, rounds: int) -> None:
+        """Time passes to just before, at, or after a deadline, or that of a later round."""
+        state = self.present
+        until = state.deadline + rounds * state.rule.propose_seconds + offset
+        chain().travel(until)
+
+    @rule(seconds=st.integers(1, 60))
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        chain().travel(self.now + seconds)
+
+    # Changes.
+
+    @rule(sender=actors, change=changes)
+    def endorse(self, sender: str, change: Change) -> None:
+        """Somebody endorses something."""
+        self.submit(Endorse(sender, change))
+
+    @rule(change=changes, short=st.integers(0, 1))
+    def agree(self, change: Change, short: int) -> None:
+        """All members endorse the same, or all but one."""
+        members = self.present.members
+        for member in members[: len(members) - short]:
+            self.submit(Endorse(member, change))
+
+    @rule(change=changes, other=changes)
+    def waver(self, change: Change, other: Change) -> None:
+        """One after the other endorses something, and then rather something else."""
+        for member in self.present.members:
+            self.submit(Endorse(member, change))
+            self.submit(Endorse(member, other))
+
+    @rule(change=changes)
+    def agree_and_go_on(self, change: Change) -> None:
+        """All endorse the same, and the round ends."""
+        self.agree(change, 0)
+        state = self.present
+        if state.proposal is None:
+            self.submit(Pass(state.round, state.proposer))
+        else:
+            chain().travel(state.deadline)
+
+    @rule(which=positions, other=positions)
+    def change_places(self, which: int, other: int) -> None:
+        """A member is replaced by somebody, by common consent."""
+        members = self.present.members
+        leaves, comes = members[which % len(members)], ACTORS[other % len(ACTORS)]
+        self.agree_and_go_on(ReplaceMember(leaves, comes))
+
+    # Steps that are mostly refused.
+
+    @rule(sender=actors, off=st.integers(-2, 1), proposal=digests)
+    def act_out_of_turn(self, sender: str, off: int, proposal: Digest) -> None:
+        """Somebody proposes, or passes, in some round."""
+        number = max(self.present.round + off, 0)
+        self.submit(Propose(number, sender, proposal))
+        self.submit_together(Propose(number, sender, proposal), [])
+        self.submit(Pass(number, sender))
+
+    @rule(sender=actors, off=st.integers(-2, 1), proposal=digests, choice=choices)
+    def vote_somehow(self, sender: str, off: int, proposal: Digest, choice: Choice) -> None:
+        """Somebody votes on something."""
+        number = max(self.present.round + off, 0)
+        self.submit(Vote(number, sender, proposal, choice))
+
+    @rule(which=positions, wrong=st.sampled_from(["voter", "round", "proposal", "again"]))
+    def vote_wrongly(self, which: int, wrong: str) -> None:
+        """A vote that is right but for one thing, on the live or on the last proposal."""
+        state = self.present
+        if state.proposal is None and state.last is None:
+            return
+        if state.proposal is None or (which % 3 == 0 and state.last is not None):
+            assert state.last is not None
+            number, proposal, members = state.last.round, state.last.proposal, state.last.members
+        else:
+            number, proposal, members = state.round, state.proposal, state.members
+        voter = members[which % len(members)]
+        if wrong == "voter":
+            voter = ACTORS[which % len(ACTORS)]
+        elif wrong == "round":
+            number += 1
+        elif wrong == "proposal":
+            proposal = DIGESTS[which % len(DIGESTS)]
+        for _ in range(2 if wrong == "again" else 1):
+            self.submit(Vote(number, voter, proposal, list(Choice)[which % 3]))
+
+    # What must always hold.
+
+    @invariant()
+    def they_agree(self) -> None:
+        """Same round, same deadline, same members, same rule, same votes, same model."""
+        state = self.present
+        live = state.proposal is not None
+        voted = state.approve | state.reject | state.abstain
+        require(
+            self.contract.view("state")
+            == (
+                bytes.fromhex(state.current),
+                state.round,
+                state.proposer,
+                state.deadline,
+                live,
+                bytes.fromhex(state.proposal or "0" * 64),
+                state.approve.bit_count(),
+                voted.bit_count(),
+                voted,
+                bool(state.scheduled),
+            ),
+            f"the contract shows {self.contract.view('state')} for {state}",
+        )
+        last = state.last
+        require(
+            self.contract.view("last")
+            == (
+                (False, 0, bytes(32), 0)
+                if last is None
+                else (True, last.round, bytes.fromhex(last.proposal), last.voted)
+            ),
+            f"the contract shows {self.contract.view('last')} for {last}",
+        )
+        if state.round != self.seen:
+            members, group_rule = self.contract.view("members"), self.contract.view("rule")
+            require(tuple(members) == state.members, f"the contract's members are {members}")
+            require(group_rule == rule_to_abi(state.rule), f"the contract's rule is {group_rule}")
+            self.seen = state.round
+
+
+LockStep.TestCase.settings = settings(
+    max_examples=settings.default.max_examples // 6, stateful_step_count=40
+)
+TestLockStep = LockStep.TestCase

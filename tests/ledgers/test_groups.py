@@ -1,0 +1,142 @@
+"""Groups that the contract refuses, and the largest that it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from evm import KEYS, NAMES, Contract, chain
+
+from colearn.ledgers.contract import Signature, rule_to_abi, sign_vote, together
+from colearn.records import Choice, Experiment, Propose, Rule, digest_of
+
+DIGEST, OTHER = digest_of([b"p"]), digest_of([b"q"])
+YES = Choice.APPROVE
+NOBODY = "0x" + 40 * "0"
+BLOCK_GAS = 30_000_000
+
+
+def found(*members: str, rule: Rule | None = None) -> Contract:
+    """A contract with a group."""
+    return Contract(Experiment(members=members, initial=OTHER, schema=OTHER, rule=rule or Rule()))
+
+
+def signed(contract: Contract, voter: str, number: int) -> tuple[Choice, Signature]:
+    """A member's approval."""
+    return YES, sign_vote(
+        key=KEYS[voter],
+        chain_id=chain().web3.eth.chain_id,
+        contract=contract.address,
+        round_index=number,
+        proposal=DIGEST,
+        choice=YES,
+    )
+
+
+def test_256_members() -> None:
+    """In the largest group there is room for everybody's vote, by hand and together."""
+    contract = found(*NAMES, rule=Rule(threshold="1", inclusive=True, proposer_votes=True))
+    assert contract.deployment_gas < BLOCK_GAS
+    everybody = {voter: signed(contract, voter, 0) for voter in NAMES}
+    receipt = contract.send(NAMES[0], *together(Propose(0, NAMES[0], DIGEST), everybody, NAMES))
+    assert receipt.gas < BLOCK_GAS
+    assert contract.view("state")[0] == bytes.fromhex(DIGEST)
+    assert contract.view("last")[3] == (1 << 256) - 1
+
+    contract.send(NAMES[1], "propose", (1, bytes.fromhex(DIGEST)))
+    by_hand = (0, 62, 63, 64, 65, 254, 255)
+    for index in by_hand:
+        vote = (1, bytes.fromhex(DIGEST), 1)
+        contract.send(NAMES[index], "vote", vote)
+        assert contract.refusal(NAMES[index], "vote", vote) == "colearn: already voted"
+    assert contract.view("state")[6:9] == (7, 7, sum(1 << index for index in by_hand))
+    contract.send(NAMES[100], "vote", (1, bytes.fromhex(DIGEST), 2))
+    assert contract.view("last")[3] == sum(1 << index for index in (*by_hand, 100))
+
+
+def test_256_no_votes() -> None:
+    """Where one approval of 256 would do, all 256 may vote no."""
+    contract = found(*NAMES, rule=Rule(threshold="1/300", proposer_votes=True))
+    contract.send(NAMES[0], "propose", (0, bytes.fromhex(DIGEST)))
+    for voter in NAMES:
+        assert contract.view("state")[1] == 0
+        contract.send(voter, "vote", (0, bytes.fromhex(DIGEST), 3))
+    assert contract.view("state")[1] == 1
+
+
+def test_a_257th_member_is_refused() -> None:
+    """A full group grows no further, but its members may change, all in one block."""
+    contract = found(*NAMES, rule=Rule(governance="1/2"))
+    newcomer = chain().web3.to_checksum_address("0x" + 40 * "1")
+    assert contract.refusal(NAMES[0], "endorse_add", (newcomer,)) == "colearn: invalid change"
+    for member in NAMES[:129]:
+        contract.send(member, "endorse_replace", (NAMES[255], newcomer))
+    assert contract.send(NAMES[0], "pass_turn", (0,)).gas < BLOCK_GAS
+    assert contract.view("members")[255] == newcomer
+
+
+@pytest.mark.parametrize(
+    "members", [(), NAMES[:1], (*NAMES[:2], NAMES[0]), (NAMES[0], NOBODY)], ids=len
+)
+def test_no_group_is_founded(members: tuple[str, ...]) -> None:
+    """Nobody, one alone, somebody twice, and the address that is nobody's are refused."""
+    assert Contract.refused_founding(members, rule_to_abi(Rule()))
+    assert not Contract.refused_founding(NAMES[:2], rule_to_abi(Rule()))
+
+
+def changed(**fields: Any) -> tuple[Any, ...]:
+    """The usual rule as the contract's struct, with some fields changed."""
+    names = (
+        *("threshold_num", "threshold_den", "inclusive", "proposer_votes"),
+        *("quorum_num", "quorum_den", "propose_seconds", "vote_seconds"),
+        *("governance_num", "governance_den"),
+    )
+    return tuple((dict(zip(names, rule_to_abi(Rule()), strict=True)) | fields).values())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"threshold_num": 0, "threshold_den": 1},
+        {"threshold_num": 0},
+        {"threshold_num": 1, "threshold_den": 1},
+        {"threshold_num": 3, "threshold_den": 2},
+        {"threshold_num": 2, "threshold_den": 4},
+        {"threshold_num": 100, "threshold_den": 1000},
+        {"threshold_den": 0},
+        {"quorum_num": 2, "quorum_den": 1},
+        {"quorum_num": 0, "quorum_den": 2},
+        {"quorum_den": 0},
+        {"governance_num": 1, "governance_den": 1},
+        {"governance_num": 1, "governance_den": 3},
+        {"governance_num": 0, "governance_den": 1},
+        {"propose_seconds": 0},
+        {"vote_seconds": 0},
+        {"propose_seconds": 2**31},
+        {"vote_seconds": 2**31},
+    ],
+    ids=str,
+)
+def test_no_group_runs_under_a_rule_that_is_none(fields: dict[str, int]) -> None:
+    """Rules that the records refuse, and fractions not in lowest terms, are refused here too."""
+    wrong = changed(**fields)
+    assert Contract.refused_founding(NAMES[:2], wrong)
+    assert found(*NAMES[:2]).refusal(NAMES[0], "endorse_rule", (wrong,)) is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"threshold_num": 1, "threshold_den": 1, "inclusive": True},
+        {"threshold_num": 28657, "threshold_den": 46368},
+        {"threshold_num": 65534, "threshold_den": 65535},
+        {"quorum_num": 1, "quorum_den": 1},
+        {"governance_num": 1, "governance_den": 2},
+        {"propose_seconds": 1, "vote_seconds": 2**31 - 1},
+    ],
+    ids=str,
+)
+def test_rules_at_the_edge_are_taken(fields: dict[str, int]) -> None:
+    """What is just allowed is allowed, by founding and by endorsement."""
+    assert not Contract.refused_founding(NAMES[:2], changed(**fields))
+    assert found(*NAMES[:2]).refusal(NAMES[0], "endorse_rule", (changed(**fields),)) is None
