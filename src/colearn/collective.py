@@ -22,7 +22,7 @@ from colearn.log import holds_records
 from colearn.ml_interface import MachineLearningInterface, Weights
 from colearn.participant import Action, Participant, step_together
 from colearn.protocols import Schematic, Store
-from colearn.records import Choice, Digest, Experiment, Rule, Vote, check_members, encode
+from colearn.records import Choice, Digest, Experiment, Rule, Scores, Vote, check_members, encode
 from colearn.report.result import Result, Round
 from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
@@ -225,7 +225,11 @@ class Collective:
             Round(
                 decision=decision,
                 votes=self._votes.pop(decision.round, {}),
-                scores={note.sender: note for note in self._board.read(decision.round)},
+                scores={
+                    note.sender: note
+                    for note in self._board.read(decision.round)
+                    if isinstance(note, Scores)
+                },
                 model=model,
                 score=score,
                 seconds=seconds,

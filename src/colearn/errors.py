@@ -14,6 +14,7 @@
     │   ├── WrongDigest
     │   ├── WrongHeader
     │   ├── WrongOrigin
+    │   ├── WrongMerge
     │   ├── NotFinite
     │   └── UnusableWeights
     ├── RefusedEvent             the protocol does not allow this event now
@@ -34,6 +35,7 @@
     │   ├── BlobMissing
     │   └── BlobCorrupt
     └── BoardError
+        ├── BadSignature
         └── Equivocation         one sender posted two different records in one place
 
 Each message says what failed, what it got, what it expected and what to do
@@ -99,6 +101,10 @@ class NotFinite(WeightsError):
 
 class WrongOrigin(WeightsError):
     """A proposal's record names another round, proposer or base than the ledger does."""
+
+
+class WrongMerge(WeightsError):
+    """A proposal's weights are not what its method makes of the updates it names."""
 
 
 class UnusableWeights(WeightsError):
@@ -175,6 +181,10 @@ class BlobCorrupt(StoreError):
 
 class BoardError(ColearnError):
     """A board cannot carry a record."""
+
+
+class BadSignature(BoardError):
+    """A record does not bear the signature of the sender it names."""
 
 
 class Equivocation(BoardError):

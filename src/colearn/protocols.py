@@ -6,8 +6,8 @@ checks any implementation against the sentences below.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note
 from colearn.rules import State
@@ -16,6 +16,11 @@ from colearn.schema import Schema
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Tensors = Mapping[str, "NDArray[np.generic]"]
+"""Named arrays: weights, a method's state, or what a training step adds."""
+
+NoteT = TypeVar("NoteT", bound=Note)
 
 Blob = Sequence[memoryview]
 """The bytes of one blob, in consecutive parts, so that nothing has to be joined."""
@@ -105,6 +110,70 @@ class Store(Protocol):
         ...
 
 
+class Signer(Protocol):
+    """Signs a member's notes, and tells whose signature another's note bears."""
+
+    def sign(self, note: NoteT) -> NoteT:
+        """Return the note with its sender's signature."""
+        ...
+
+    def check(self, note: Note) -> None:
+        """Return if the note bears its sender's signature.
+
+        Raises:
+            BadSignature: It does not.
+        """
+        ...
+
+
+class Trained(NamedTuple):
+    """An update with its weights: what a member's training gave."""
+
+    member: str
+    tensors: Tensors
+    steps: int
+    samples: int
+
+
+class Method(Protocol):
+    """How M′ is made from M: pure, so that anyone repeats it bit for bit.
+
+    A method's state is a mapping of named tensors; it begins empty, advances with
+    every proposal that was decided, and only `Method` looks into it.
+    """
+
+    @property
+    def name(self) -> str:
+        """What an experiment calls it."""
+        ...
+
+    @property
+    def all_train(self) -> bool:
+        """Whether every member trains each round; else the proposer alone does."""
+        ...
+
+    def offset(self, state: Tensors, member: str) -> Tensors | None:
+        """What a member's every training step is to add to its tensors; None: nothing."""
+        ...
+
+    def merge(self, base: Tensors, state: Tensors, updates: Sequence[Trained]) -> Tensors:
+        """M′ from M and the members' updates, given in member order."""
+        ...
+
+    def advance(
+        self, base: Tensors, state: Tensors, updates: Sequence[Trained], accepted: Tensors | None
+    ) -> Tensors:
+        """The state after a round that merged these updates.
+
+        Args:
+            base: M, the weights that were trained on.
+            state: The state before.
+            updates: What the proposal merged, in member order.
+            accepted: M′ if it was accepted, None if not.
+        """
+        ...
+
+
 class Policy(Protocol):
     """How one learner's losses become its vote."""
 
@@ -149,4 +218,17 @@ class Seeded(Protocol):
 
     def set_seed(self, seed: int) -> None:
         """Draw all randomness from here on from this seed (an unsigned 63-bit integer)."""
+        ...
+
+
+@runtime_checkable
+class Steered(Protocol):
+    """A learner whose every training step can be corrected, as methods with memory need."""
+
+    def set_offset(self, offset: Tensors | None) -> None:
+        """Add these to the tensors of their names after each step from here on; None: nothing."""
+        ...
+
+    def training_size(self) -> tuple[int, int]:
+        """How many steps a proposal takes, and how many samples it is trained on."""
         ...

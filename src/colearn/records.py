@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from enum import Enum
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from blake3 import blake3
@@ -130,6 +130,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
         initial: Digest of the `Proposal` that carries M₀.
         schema: Digest of the weights' schema.
         rule: The voting rule.
+        method: Name of the method by which M′ is made from M.
         terms: What else they agreed on, by name.
     """
 
@@ -138,6 +139,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
+    method: str = "plain"
     terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -158,8 +160,36 @@ def check_members(members: tuple[str, ...]) -> None:
         raise ConfigError("two members have one name: names must differ")
 
 
+class Update(Record, frozen=True, kw_only=True, tag="update"):
+    """What one member's training gave, for a method to merge. Stands on the board.
+
+    Attributes:
+        round: The round it is made in.
+        sender: The member that trained.
+        base: Digest of the proposal whose weights were trained on.
+        state: Digest of the method's state it was trained with; empty where there is none.
+        weights: Digest of the trained weights' canonical bytes.
+        size_bytes: Their number.
+        steps: Training steps taken.
+        samples: Samples trained on, as the member declares them.
+        signature: By the sender's key, as hex; empty where members share one process.
+    """
+
+    round: int
+    sender: str
+    base: Digest
+    state: str = ""
+    weights: Digest
+    size_bytes: int
+    steps: int
+    samples: int
+    signature: str = ""
+
+
 class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
     """New weights, and where they come from. Lies in the store; its digest on the ledger.
+
+    Whoever holds base, state and the updates' weights repeats the merge, bit for bit.
 
     Attributes:
         round: The round it is made for; 0 for M₀.
@@ -168,6 +198,8 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
         weights: Digest of the weights' canonical bytes.
         size_bytes: Their number.
         dims: Sizes of the schema's dimensions that may grow.
+        state: Digest of the method's state it was made with; empty where there is none.
+        merged: The updates it was made of, in the order of the members.
     """
 
     version: int = WIRE_VERSION
@@ -177,6 +209,8 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
     weights: Digest
     size_bytes: int
     dims: dict[str, int] = {}
+    state: str = ""
+    merged: tuple[Update, ...] = ()
 
 
 class Choice(Enum):
@@ -268,7 +302,26 @@ class Scores(Record, frozen=True, tag="scores"):
     test_score: float | None
 
 
-Note = Scores
+class Candidate(Record, frozen=True, tag="candidate"):
+    """The proposer shows its proposal, to collect votes before it puts both on the ledger."""
+
+    round: int
+    sender: str
+    proposal: Digest
+    signature: str = ""
+
+
+class Ballot(Record, frozen=True, tag="ballot"):
+    """A member's signed vote, for the proposer to put on the ledger."""
+
+    round: int
+    sender: str
+    proposal: Digest
+    choice: Choice
+    signature: str = ""
+
+
+Note = Scores | Update | Candidate | Ballot
 """What may be posted on a board."""
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -300,7 +353,7 @@ def decode(raw: Buffer, kind: type[RecordT]) -> RecordT:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_from_json)
-    name = kind.__name__.lower()
+    name = getattr(kind, "__name__", "note").lower()
     try:
         record: RecordT = decoder.decode(raw)
         canonical = encode(record) == raw
@@ -311,6 +364,11 @@ def decode(raw: Buffer, kind: type[RecordT]) -> RecordT:
     if not canonical:
         raise ConfigError(f"this {name} record is not in canonical form")
     return record
+
+
+def decode_note(raw: Buffer) -> Note:
+    """Read the canonical bytes of a note of any kind; as strict as `decode`."""
+    return decode(raw, cast("type[Note]", Note))
 
 
 class _Versioned(msgspec.Struct):

@@ -16,7 +16,7 @@ from colearn.weights import Schema
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
 
-_MAX_PROPOSAL_BYTES = 65_536
+_MAX_PROPOSAL_BYTES = 262_144
 
 
 class WeightsStore:

@@ -8,7 +8,7 @@ from typing import Self
 
 from colearn.errors import BoardError, Equivocation, LedgerError
 from colearn.log import Log
-from colearn.records import Experiment, Note, Scores, decode, encode
+from colearn.records import Experiment, Note, decode, decode_note, encode
 
 
 class LocalBoard:
@@ -108,7 +108,7 @@ class LocalBoard:
                 raise BoardError("it belongs to another experiment: choose another folder")
             self._named = True
             return
-        note = decode(record, Scores)
+        note = decode_note(record)
         if not self._is_new(note):
             raise BoardError(f"{note.sender!r} stands twice for round {note.round}")
         self._keep(note)

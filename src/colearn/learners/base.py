@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from colearn.errors import ConfigError, LearnerError
+from colearn.errors import ConfigError, LearnerError, SchemaMismatch
 from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.protocols import Tensors
 from colearn.voting import policy as named_policy
 from colearn.weights import Schema
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 Samples = tuple["NDArray[Any]", "NDArray[Any]"]
 """x of shape (n, ...) and y of shape (n,)."""
-
-Tensors = Mapping[str, "NDArray[np.generic]"]
 
 
 class Options(TypedDict, total=False):
@@ -88,6 +87,7 @@ class FrameworkLearner(MachineLearningInterface):
                 "a learner can measure 'loss' or 'error'"
             )
         self.set_seed(seed)
+        self.set_offset(None)
         self.train_samples = checked_samples("train", train)
         if vote is None:
             self.train_samples, self.vote_samples = _set_apart(self.train_samples, seed)
@@ -143,7 +143,16 @@ class FrameworkLearner(MachineLearningInterface):
         x, y = self.train_samples
         for rows in self.batches(rng):
             self.step(x[rows], y[rows])
+            if self.offset is not None:
+                self.shift(self.offset)
         return self.tensors()
+
+    def shift(self, offset: Tensors) -> None:
+        """Add an offset to the working model's tensors of the same names."""
+        tensors = self.tensors()
+        for name, change in offset.items():
+            np.add(tensors[name], change, out=tensors[name], casting="same_kind")
+        self.load(tensors)
 
     def batches(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
         """Yield the rows of ``steps`` mini-batches."""
@@ -164,6 +173,25 @@ class FrameworkLearner(MachineLearningInterface):
         """Draw all randomness of the next proposals from this seed."""
         self._seed = whole_number("seed", seed, least=0)
         self._drawn = 0
+
+    def set_offset(self, offset: Tensors | None) -> None:
+        """Add these to the tensors of their names after each training step from here on.
+
+        Raises:
+            SchemaMismatch: There is no tensor of such a name and shape.
+        """
+        for name, change in (offset or {}).items():
+            spec = self._schema.tensors.get(name)
+            if spec is None or spec.shape != change.shape:
+                raise SchemaMismatch(
+                    f"an offset for {name!r} has shape {change.shape}, "
+                    f"but the model's tensor is {spec or 'not there'}: they must agree"
+                )
+        self.offset = offset
+
+    def training_size(self) -> tuple[int, int]:
+        """How many steps a proposal takes, and how many samples it is trained on."""
+        return self.steps, len(self.train_samples[0])
 
     def mli_propose_weights(self) -> Weights:
         """Train from the current weights; see `MachineLearningInterface`.

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import Samples, Tensors, whole_number
+from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.learners.trees import MAX_DEPTH, Forest, forest_schema, no_trees
 from colearn.ml_interface import ColearnModel, ModelFormat
+from colearn.protocols import Tensors
 
 try:
     from sklearn.base import BaseEstimator, clone, is_regressor

@@ -23,9 +23,10 @@ from colearn.errors import (
     UnsupportedModel,
     UnusableWeights,
 )
-from colearn.learners.base import Options, Samples, Tensors
+from colearn.learners.base import Options, Samples
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.ml_interface import ColearnModel, ModelFormat
+from colearn.protocols import Tensors
 
 try:
     from sklearn import config_context
@@ -152,11 +153,26 @@ class SklearnLearner(SupervisedLearner):
         _write(self._model, tensors)
 
     def batches(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
-        """Yield whole passes: scikit-learn cuts them into mini-batches, several times faster."""
-        return self.passes(rng)
+        """Yield whole passes: scikit-learn cuts them into mini-batches, several times faster.
+
+        With an offset to add after each, they are cut here.
+        """
+        return self.passes(rng) if self.offset is None else super().batches(rng)
+
+    def shift(self, offset: Tensors) -> None:
+        """Add an offset to the working model's own arrays."""
+        model = self._model
+        layers = zip(model.coefs_, model.intercepts_, strict=True) if _is_mlp(model) else ()
+        own = {
+            f"layers.{layer}.{part}": array
+            for layer, arrays in enumerate(layers)
+            for part, array in zip(("weight", "bias"), arrays, strict=True)
+        } or {"coef": model.coef_, "intercept": model.intercept_}
+        for name, change in offset.items():
+            np.add(own[name], change, out=own[name], casting="same_kind")
 
     def step(self, x: NDArray[Any], y: NDArray[Any]) -> None:
-        """Train on a pass over the data."""
+        """Train on a mini-batch, or on a pass over the data."""
         try:
             with _lean():
                 self._model.partial_fit(x, y)
