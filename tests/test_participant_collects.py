@@ -263,7 +263,8 @@ def test_updates_candidate_and_ballots_in_one_round(tmp_path):
 
     net = Net(scripted(True, True, True, True), tmp_path, Mean())
     while len(net.ledger.decisions()) < 3:
-        assert any([net[name].step() for name in MEMBERS])
+        acted = [net[name].step() for name in MEMBERS]
+        assert any(acted)
     assert net.ledger.together == 3
     assert [each.outcome for each in net.ledger.decisions()] == [Outcome.ACCEPTED] * 3
     proposal = net.weights.proposal(net.ledger.view().current)
