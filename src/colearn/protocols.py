@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note
+from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note, Vote
 from colearn.rules import State
 from colearn.schema import Schema
 
@@ -54,6 +54,17 @@ class Ledger(Protocol):
         """Append events in this order and return the last as ordered; durable where the ledger is.
 
         The first that is refused raises; those before it stand.
+        """
+        ...
+
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote, where votes are secret, until it is revealed with the salt.
+
+        It is bound to this experiment on this ledger, and holds nowhere else.
+
+        Args:
+            vote: The vote.
+            salt: 64 hex digits that nobody can guess, drawn anew for each vote.
         """
         ...
 
