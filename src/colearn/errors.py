@@ -26,6 +26,9 @@
     │   ├── WrongProposal
     │   ├── ProposerMayNotVote
     │   ├── AlreadyVoted
+    │   ├── WrongPhase
+    │   ├── NothingToReveal
+    │   ├── WrongReveal
     │   ├── AlreadyEndorsed
     │   ├── InvalidChange
     │   └── TimeWentBack
@@ -145,6 +148,18 @@ class ProposerMayNotVote(RefusedEvent):
 
 class AlreadyVoted(RefusedEvent):
     """One member, one vote a round."""
+
+
+class WrongPhase(RefusedEvent):
+    """Votes are open and cannot be committed to, or the other way round; or too early, too late."""
+
+
+class NothingToReveal(RefusedEvent):
+    """The member has no commitment that waits to be revealed."""
+
+
+class WrongReveal(RefusedEvent):
+    """Choice and salt are not those that the member committed to."""
 
 
 class AlreadyEndorsed(RefusedEvent):

@@ -18,6 +18,7 @@ from colearn.ledgers.contract import (
     REFUSALS,
     Signature,
     call_of,
+    commitment_on,
     rule_to_abi,
     sign_vote,
     together,
@@ -26,6 +27,7 @@ from colearn.records import (
     AddMember,
     Change,
     Choice,
+    Commit,
     Digest,
     Endorse,
     Event,
@@ -34,12 +36,14 @@ from colearn.records import (
     Propose,
     RemoveMember,
     ReplaceMember,
+    Reveal,
+    Rotate,
     Rule,
     SetRule,
     Vote,
     digest_of,
 )
-from colearn.rules import State
+from colearn.rules import Phase, Poll, State
 from colearn.testing.promises import require
 
 ACTORS = NAMES[:7]
@@ -57,12 +61,14 @@ voting_rules = st.booleans().flatmap(
         quorum=quorums,
         propose_seconds=seconds,
         vote_seconds=seconds,
+        reveal_seconds=st.just(0) | seconds,
         governance=st.sampled_from(["1/2", "2/3", "3/4"]),
     )
 )
 actors = st.sampled_from(ACTORS)
 digests = st.sampled_from(DIGESTS[1:])
 choices = st.sampled_from(Choice)
+PHASES = (Phase.PROPOSING, Phase.VOTING, Phase.COMMITTING, Phase.REVEALING)
 ballots = st.lists(
     st.sampled_from([Choice.APPROVE, Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, None]),
     min_size=len(ACTORS),
@@ -86,6 +92,13 @@ def _compiled(source: str, in_head: int) -> dict[str, Any]:
     return compile_code(source, output_formats=["abi", "bytecode"])
 
 
+def shown(poll: State | Poll) -> int:
+    """The bitmap that the contract shows: who voted, or whose vote is still hidden."""
+    if poll.commitments:
+        return sum(1 << index for index, each in enumerate(poll.commitments) if each is not None)
+    return poll.voted
+
+
 class LockStep(RuleBasedStateMachine):
     """Whatever is tried, contract and rules allow and refuse the same, to the same effect."""
 
@@ -101,6 +114,7 @@ class LockStep(RuleBasedStateMachine):
         self.contract = Contract(experiment, _compiled(self.source, in_head))
         self.state = rules.start(experiment, self.contract.opened)
         self.seen = -1
+        self.choices: dict[tuple[int, str], Choice] = {}
 
     # What happens, to both.
 
@@ -114,9 +128,9 @@ class LockStep(RuleBasedStateMachine):
         """What the rules say at that time."""
         return rules.advance(self.state, self.now)[0]
 
-    def submit(self, event: Event) -> None:
-        """Put an event to both."""
-        self.do([event], *call_of(event))
+    def submit(self, event: Event) -> bool:
+        """Put an event to both; return whether it is allowed."""
+        return self.do([event], *call_of(event))
 
     def submit_together(self, propose: Propose, votes: list[Vote]) -> None:
         """Put a proposal with signed votes to both: all happens, or nothing."""
@@ -124,7 +138,7 @@ class LockStep(RuleBasedStateMachine):
         members = (*self.present.members, *(set(ACTORS) - set(self.present.members)))
         self.do([propose, *votes], *together(propose, signed, members))
 
-    def do(self, events: list[Event], name: str, arguments: tuple[Any, ...]) -> None:
+    def do(self, events: list[Event], name: str, arguments: tuple[Any, ...]) -> bool:
         """Try it on both: refused for the same reason, or logged as what happened."""
         sender, before = events[0].sender, self.present
         refusal = self.apply(events)
@@ -138,13 +152,14 @@ class LockStep(RuleBasedStateMachine):
                 reason is not None and REFUSALS[reason] is refusal,
                 f"the rules: {refusal}; the contract: {reason}; for {events}",
             )
+        return refusal is None
 
     def apply(self, events: list[Event]) -> type[RefusedEvent] | None:
         """Put events to the rules; return the kind of their refusal."""
         self.after, now = self.state, self.now
         for event in events:
             try:
-                self.after, _ = rules.apply(self.after, event, now)
+                self.after, _ = rules.apply(self.after, event, now, self.commitment)
             except RefusedEvent as refusal:
                 return type(refusal)
         return None
@@ -159,6 +174,28 @@ class LockStep(RuleBasedStateMachine):
             proposal=vote.proposal,
             choice=vote.choice,
         )
+
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote on this contract."""
+        return commitment_on(
+            chain_id=chain().web3.eth.chain_id,
+            contract=self.contract.address,
+            vote=vote,
+            salt=salt,
+        )
+
+    def commit(self, number: int, sender: str, proposal: Digest, choice: Choice) -> None:
+        """Somebody commits to a vote; its salt is told by round and sender."""
+        vote = Vote(number, sender, proposal, choice)
+        salt = digest_of([f"{number}/{sender}".encode()])
+        if self.submit(Commit(number, sender, proposal, self.commitment(vote, salt))):
+            self.choices[number, sender] = choice
+
+    def reveal(self, number: int, sender: str, off: int = 0) -> None:
+        """Somebody reveals its vote, if it has one, or claims to have had another choice."""
+        choice = self.choices.get((number, sender), Choice.APPROVE)
+        choice = list(Choice)[(list(Choice).index(choice) + off) % 3]
+        self.submit(Reveal(number, sender, choice, digest_of([f"{number}/{sender}".encode()])))
 
     def open_vote(self) -> None:
         """See to it that there is something to vote on, where time allows."""
@@ -232,6 +269,83 @@ class LockStep(RuleBasedStateMachine):
                     self.submit(Vote(state.round, member, proposal, choice))
                 self.they_agree()
 
+    # The same where votes are secret.
+
+    @rule(which=positions, choice=choices)
+    def commit_in_time(self, which: int, choice: Choice) -> None:
+        """One of those who may still commit to a vote does, right or on another proposal."""
+        self.open_vote()
+        state = self.present
+        waiting = [
+            member
+            for index, member in enumerate(state.members)
+            if state.commitments and state.commitments[index] is None
+            if state.rule.proposer_votes or member != state.proposer
+        ]
+        if state.proposal is not None and waiting:
+            another = next(digest for digest in DIGESTS if digest != state.proposal)
+            for proposal in (another, state.proposal)[which % 5 > 0 :]:
+                self.commit(state.round, waiting[which % len(waiting)], proposal, choice)
+
+    @rule(ballots=ballots)
+    def everybody_commits(self, ballots: list[Choice | None]) -> None:
+        """All commit to a vote on one proposal, some that may not, some twice."""
+        self.open_vote()
+        state = self.present
+        for member, choice in zip(state.members, ballots, strict=False):
+            if choice and state.proposal is not None:
+                for _ in range(2 if choice is Choice.ABSTAIN else 1):
+                    self.commit(state.round, member, state.proposal, choice)
+                self.they_agree()
+
+    @rule(which=positions, off=st.sampled_from([0, 0, 0, 1]))
+    def reveal_in_time(self, which: int, off: int) -> None:
+        """One of the members reveals its vote, now and then another than it committed to."""
+        state = self.present
+        self.reveal(state.round, state.members[which % len(state.members)], off)
+
+    @rule()
+    def everybody_reveals(self) -> None:
+        """All reveal: another choice than they committed to, the right one, and once more."""
+        state = self.present
+        for member in state.members:
+            for off in (1, 0, 0):
+                self.reveal(state.round, member, off)
+            self.they_agree()
+
+    @rule(ballots=ballots, late=st.booleans())
+    def secret_round(self, ballots: list[Choice | None], late: bool) -> None:
+        """A whole round: all or some commit, time passes if need be, and they reveal."""
+        self.open_vote()
+        state = self.present
+        for member, choice in zip(state.members, ballots, strict=False):
+            may = state.rule.proposer_votes or member != state.proposer
+            if state.proposal is not None and may and (choice or not late):
+                self.commit(state.round, member, state.proposal, choice or Choice.APPROVE)
+        if self.present.phase is Phase.COMMITTING and self.present.round == state.round:
+            chain().travel(self.present.deadline)
+        for member in state.members:
+            self.reveal(state.round, member)
+
+    @rule(which=positions, off=st.integers(0, 1))
+    def reveal_too_late(self, which: int, off: int) -> None:
+        """One of those who may have committed to a vote on the last proposal reveals it now."""
+        last = self.present.last
+        if last is not None:
+            self.reveal(last.round, last.members[which % len(last.members)], off)
+
+    @rule(choice=choices)
+    def everybody_reveals_too_late(self, choice: Choice) -> None:
+        """Members of then and of now commit to votes on the last proposal, and reveal them."""
+        state = self.present
+        if state.last is not None:
+            for voter in dict.fromkeys((*state.last.members, *state.members)):
+                self.commit(state.last.round, voter, state.last.proposal, choice)
+                for _ in range(2):
+                    self.reveal(state.last.round, voter)
+
+    # Late votes, and time.
+
     @rule(which=positions, choice=choices)
     def vote_too_late(self, which: int, choice: Choice) -> None:
         """One of those who might have voted on the proposal decided last does now."""
@@ -298,6 +412,32 @@ class LockStep(RuleBasedStateMachine):
         leaves, comes = members[which % len(members)], ACTORS[other % len(ACTORS)]
         self.agree_and_go_on(ReplaceMember(leaves, comes))
 
+    @rule(which=positions, successor=actors)
+    def rotate(self, which: int, successor: str) -> None:
+        """A member rotates its key."""
+        members = self.present.members
+        self.submit(Rotate(members[which % len(members)], successor))
+
+    @rule(which=positions, successor=actors, short=st.integers(1, 2), again=st.booleans())
+    def flee(self, which: int, successor: str, short: int, again: bool) -> None:
+        """A member rotates its key while it is about to be removed, under either name."""
+        state = self.present
+        leaves = state.members[which % len(state.members)]
+        for member in state.members[short:]:
+            self.submit(Endorse(member, RemoveMember(leaves)))
+        self.submit(Rotate(leaves, successor))
+        if again and state.proposal is None:
+            self.submit(Pass(state.round, state.proposer))
+        for member in self.present.members[:short]:
+            self.submit(Endorse(member, RemoveMember(leaves)))
+            self.submit(Endorse(member, RemoveMember(successor)))
+
+    @rule(sender=actors, successor=actors)
+    def rotate_somehow(self, sender: str, successor: str) -> None:
+        """Somebody rotates its key to some other one, twice."""
+        for _ in range(2):
+            self.submit(Rotate(sender, successor))
+
     # Steps that are mostly refused.
 
     @rule(sender=actors, off=st.integers(-2, 1), proposal=digests)
@@ -313,6 +453,8 @@ class LockStep(RuleBasedStateMachine):
         """Somebody votes on something."""
         number = max(self.present.round + off, 0)
         self.submit(Vote(number, sender, proposal, choice))
+        self.commit(number, sender, proposal, choice)
+        self.reveal(number, sender)
 
     @rule(which=positions, wrong=st.sampled_from(["voter", "round", "proposal", "again"]))
     def vote_wrongly(self, which: int, wrong: str) -> None:
@@ -341,8 +483,6 @@ class LockStep(RuleBasedStateMachine):
     def they_agree(self) -> None:
         """Same round, same deadline, same members, same rule, same votes, same model."""
         state = self.present
-        live = state.proposal is not None
-        voted = state.approve | state.reject | state.abstain
         require(
             self.contract.view("state")
             == (
@@ -350,11 +490,11 @@ class LockStep(RuleBasedStateMachine):
                 state.round,
                 state.proposer,
                 state.deadline,
-                live,
+                PHASES.index(state.phase),
                 bytes.fromhex(state.proposal or "0" * 64),
                 state.approve.bit_count(),
-                voted.bit_count(),
-                voted,
+                state.voted.bit_count(),
+                shown(state),
                 bool(state.scheduled),
             ),
             f"the contract shows {self.contract.view('state')} for {state}",
@@ -365,7 +505,7 @@ class LockStep(RuleBasedStateMachine):
             == (
                 (False, 0, bytes(32), 0)
                 if last is None
-                else (True, last.round, bytes.fromhex(last.proposal), last.voted)
+                else (True, last.round, bytes.fromhex(last.proposal), shown(last))
             ),
             f"the contract shows {self.contract.view('last')} for {last}",
         )
