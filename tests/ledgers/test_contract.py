@@ -61,7 +61,7 @@ voting_rules = st.booleans().flatmap(
         quorum=quorums,
         propose_seconds=seconds,
         vote_seconds=seconds,
-        reveal_seconds=st.just(0) | seconds,
+        reveal_seconds=st.sampled_from([0, 60, 10, 0, 3]),
         governance=st.sampled_from(["1/2", "2/3", "3/4"]),
     )
 )
@@ -184,24 +184,42 @@ class LockStep(RuleBasedStateMachine):
             salt=salt,
         )
 
-    def commit(self, number: int, sender: str, proposal: Digest, choice: Choice) -> None:
-        """Somebody commits to a vote; its salt is told by round and sender."""
+    def open_vote(self) -> State:
+        """See to it that there is something to vote on, where time allows."""
+        state = self.present
+        if state.proposal is None:
+            self.submit(Propose(state.round, state.proposer, DIGESTS[1]))
+        return self.present
+
+    def vote(self, number: int, sender: str, proposal: Digest, choice: Choice) -> None:
+        """Somebody votes; where votes are secret, it commits to its vote.
+
+        Round and sender tell the salt.
+        """
         vote = Vote(number, sender, proposal, choice)
+        if self.present.rule.reveal_seconds == 0:
+            self.submit(vote)
+            return
         salt = digest_of([f"{number}/{sender}".encode()])
         if self.submit(Commit(number, sender, proposal, self.commitment(vote, salt))):
             self.choices[number, sender] = choice
 
     def reveal(self, number: int, sender: str, off: int = 0) -> None:
-        """Somebody reveals its vote, if it has one, or claims to have had another choice."""
+        """Somebody reveals its vote, if it has one; or another choice than it had."""
         choice = self.choices.get((number, sender), Choice.APPROVE)
         choice = list(Choice)[(list(Choice).index(choice) + off) % 3]
         self.submit(Reveal(number, sender, choice, digest_of([f"{number}/{sender}".encode()])))
 
-    def open_vote(self) -> None:
-        """See to it that there is something to vote on, where time allows."""
-        state = self.present
-        if state.proposal is None:
-            self.submit(Propose(state.round, state.proposer, DIGESTS[1]))
+    def reveal_all(self, state: State, *offs: int) -> None:
+        """Those who committed to votes in a round reveal them, once it is time to."""
+        if not state.commitments:
+            return
+        present = self.present
+        if present.round == state.round and present.phase is Phase.COMMITTING:
+            chain().travel(present.deadline)
+        for member in state.members:
+            for off in offs:
+                self.reveal(state.round, member, off)
 
     # Steps that take a round on.
 
@@ -230,121 +248,49 @@ class LockStep(RuleBasedStateMachine):
 
     @rule(which=positions, choice=choices)
     def vote_in_time(self, which: int, choice: Choice) -> None:
-        """One of those who may still vote does."""
-        self.open_vote()
-        state = self.present
-        voted = state.approve | state.reject | state.abstain
-        waiting = [
-            member
-            for index, member in enumerate(state.members)
-            if not voted >> index & 1 and (state.rule.proposer_votes or member != state.proposer)
-        ]
-        if state.proposal is not None and waiting:
-            voter = waiting[which % len(waiting)]
-            self.submit(Vote(state.round, voter, state.proposal, choice))
+        """One of those who may still vote does, or reveals its vote."""
+        state = self.open_vote()
+        if state.phase is Phase.REVEALING:
+            hidden = [
+                member for index, member in enumerate(state.members) if shown(state) >> index & 1
+            ]
+            if hidden:
+                self.reveal(state.round, hidden[which % len(hidden)], which % 5 == 0)
+        elif state.proposal is not None:
+            waiting = [
+                member
+                for index, member in enumerate(state.members)
+                if not shown(state) >> index & 1
+                if state.rule.proposer_votes or member != state.proposer
+            ]
+            if waiting:
+                self.vote(state.round, waiting[which % len(waiting)], state.proposal, choice)
 
     @rule(ballots=ballots)
     def everybody_votes(self, ballots: list[Choice | None]) -> None:
         """All vote on one proposal, some after it is decided, some that may not."""
-        self.open_vote()
-        state = self.present
+        state = self.open_vote()
         for member, choice in zip(state.members, ballots, strict=False):
             if choice and state.proposal is not None:
-                self.submit(Vote(state.round, member, state.proposal, choice))
+                self.vote(state.round, member, state.proposal, choice)
+        self.reveal_all(state, 0)
 
-    @rule(first=choices)
-    def votes_come_in(self, first: Choice) -> None:
+    @rule(first=choices, proposer_too=st.booleans())
+    def votes_come_in(self, first: Choice, proposer_too: bool) -> None:
         """The proposer votes, then all others, yes but for the first.
 
         Each votes three times: on another proposal, as it should, and once more.
         """
-        self.open_vote()
-        state = self.present
+        state = self.open_vote()
         others = [member for member in state.members if member != state.proposer]
         if state.proposal is not None:
             another = next(digest for digest in DIGESTS if digest != state.proposal)
-            for member in (state.proposer, *others):
+            for member in (*([state.proposer] if proposer_too else []), *others):
                 choice = first if member == others[0] else Choice.APPROVE
                 for proposal in (another, state.proposal, state.proposal):
-                    self.submit(Vote(state.round, member, proposal, choice))
+                    self.vote(state.round, member, proposal, choice)
                 self.they_agree()
-
-    # The same where votes are secret.
-
-    @rule(which=positions, choice=choices)
-    def commit_in_time(self, which: int, choice: Choice) -> None:
-        """One of those who may still commit to a vote does, right or on another proposal."""
-        self.open_vote()
-        state = self.present
-        waiting = [
-            member
-            for index, member in enumerate(state.members)
-            if state.commitments and state.commitments[index] is None
-            if state.rule.proposer_votes or member != state.proposer
-        ]
-        if state.proposal is not None and waiting:
-            another = next(digest for digest in DIGESTS if digest != state.proposal)
-            for proposal in (another, state.proposal)[which % 5 > 0 :]:
-                self.commit(state.round, waiting[which % len(waiting)], proposal, choice)
-
-    @rule(ballots=ballots)
-    def everybody_commits(self, ballots: list[Choice | None]) -> None:
-        """All commit to a vote on one proposal, some that may not, some twice."""
-        self.open_vote()
-        state = self.present
-        for member, choice in zip(state.members, ballots, strict=False):
-            if choice and state.proposal is not None:
-                for _ in range(2 if choice is Choice.ABSTAIN else 1):
-                    self.commit(state.round, member, state.proposal, choice)
-                self.they_agree()
-
-    @rule(which=positions, off=st.sampled_from([0, 0, 0, 1]))
-    def reveal_in_time(self, which: int, off: int) -> None:
-        """One of the members reveals its vote, now and then another than it committed to."""
-        state = self.present
-        self.reveal(state.round, state.members[which % len(state.members)], off)
-
-    @rule()
-    def everybody_reveals(self) -> None:
-        """All reveal: another choice than they committed to, the right one, and once more."""
-        state = self.present
-        for member in state.members:
-            for off in (1, 0, 0):
-                self.reveal(state.round, member, off)
-            self.they_agree()
-
-    @rule(ballots=ballots, late=st.booleans())
-    def secret_round(self, ballots: list[Choice | None], late: bool) -> None:
-        """A whole round: all or some commit, time passes if need be, and they reveal."""
-        self.open_vote()
-        state = self.present
-        for member, choice in zip(state.members, ballots, strict=False):
-            may = state.rule.proposer_votes or member != state.proposer
-            if state.proposal is not None and may and (choice or not late):
-                self.commit(state.round, member, state.proposal, choice or Choice.APPROVE)
-        if self.present.phase is Phase.COMMITTING and self.present.round == state.round:
-            chain().travel(self.present.deadline)
-        for member in state.members:
-            self.reveal(state.round, member)
-
-    @rule(which=positions, off=st.integers(0, 1))
-    def reveal_too_late(self, which: int, off: int) -> None:
-        """One of those who may have committed to a vote on the last proposal reveals it now."""
-        last = self.present.last
-        if last is not None:
-            self.reveal(last.round, last.members[which % len(last.members)], off)
-
-    @rule(choice=choices)
-    def everybody_reveals_too_late(self, choice: Choice) -> None:
-        """Members of then and of now commit to votes on the last proposal, and reveal them."""
-        state = self.present
-        if state.last is not None:
-            for voter in dict.fromkeys((*state.last.members, *state.members)):
-                self.commit(state.last.round, voter, state.last.proposal, choice)
-                for _ in range(2):
-                    self.reveal(state.last.round, voter)
-
-    # Late votes, and time.
+        self.reveal_all(state, 1, 0, 0)
 
     @rule(which=positions, choice=choices)
     def vote_too_late(self, which: int, choice: Choice) -> None:
@@ -353,14 +299,17 @@ class LockStep(RuleBasedStateMachine):
         if last is not None:
             voter = last.members[which % len(last.members)]
             self.submit(Vote(last.round, voter, last.proposal, choice))
+            self.reveal(last.round, voter, which % 5 == 0)
 
     @rule(choice=choices)
     def everybody_votes_too_late(self, choice: Choice) -> None:
-        """Members of then and of now vote on the proposal decided last."""
+        """Members of then and of now vote on the proposal decided last, or reveal votes."""
         state = self.present
         if state.last is not None:
             for voter in dict.fromkeys((*state.last.members, *state.members)):
                 self.submit(Vote(state.last.round, voter, state.last.proposal, choice))
+                for _ in range(2):
+                    self.reveal(state.last.round, voter)
 
     @rule(offset=st.integers(-1, 1), rounds=st.sampled_from([0, 0, 0, 1, 2, 1000]))
     def wait_for_a_deadline(self, offset: int, rounds: int) -> None:
@@ -414,9 +363,13 @@ class LockStep(RuleBasedStateMachine):
 
     @rule(which=positions, successor=actors)
     def rotate(self, which: int, successor: str) -> None:
-        """A member rotates its key."""
+        """A member rotates its key, and then once more; another does, to the same one."""
         members = self.present.members
-        self.submit(Rotate(members[which % len(members)], successor))
+        sender = members[which % len(members)]
+        self.submit(Rotate(sender, successor))
+        if which % 3 == 0:
+            self.submit(Rotate(sender, ACTORS[which % len(ACTORS)]))
+            self.submit(Rotate(ACTORS[which % len(ACTORS)], successor))
 
     @rule(which=positions, successor=actors, short=st.integers(1, 2), again=st.booleans())
     def flee(self, which: int, successor: str, short: int, again: bool) -> None:
@@ -431,12 +384,6 @@ class LockStep(RuleBasedStateMachine):
         for member in self.present.members[:short]:
             self.submit(Endorse(member, RemoveMember(leaves)))
             self.submit(Endorse(member, RemoveMember(successor)))
-
-    @rule(sender=actors, successor=actors)
-    def rotate_somehow(self, sender: str, successor: str) -> None:
-        """Somebody rotates its key to some other one, twice."""
-        for _ in range(2):
-            self.submit(Rotate(sender, successor))
 
     # Steps that are mostly refused.
 
@@ -453,7 +400,7 @@ class LockStep(RuleBasedStateMachine):
         """Somebody votes on something."""
         number = max(self.present.round + off, 0)
         self.submit(Vote(number, sender, proposal, choice))
-        self.commit(number, sender, proposal, choice)
+        self.submit(Commit(number, sender, proposal, DIGESTS[0]))
         self.reveal(number, sender)
 
     @rule(which=positions, wrong=st.sampled_from(["voter", "round", "proposal", "again"]))

@@ -350,8 +350,8 @@ def propose_with_votes(
     self._check_turn(head, seat, round)
     head = self._with_proposal(head, seat, proposal)
     voted: uint256 = approve | reject | abstain
-    self._check_bitmaps(seat, approve, reject, abstain)
     assert voted == 0 or head & VOTING != 0, "colearn: wrong phase"
+    self._check_bitmaps(seat, approve, reject, abstain)
 
     group: address = convert(seat & GROUP_MASK, address)
     domain: bytes32 = self._domain()
