@@ -32,6 +32,7 @@ try:
     from sklearn import config_context
     from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
     from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 except ModuleNotFoundError:
     raise MissingExtra("SklearnLearner", "scikit-learn", "demo") from None
 
@@ -117,13 +118,9 @@ class SklearnLearner(SupervisedLearner):
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the working model's tensors, C-contiguous."""
         model = self._model
+        named: dict[str, Any]
         if _is_mlp(model):
-            named = {}
-            for layer, (weight, bias) in enumerate(
-                zip(model.coefs_, model.intercepts_, strict=True)
-            ):
-                named[f"layers.{layer}.weight"] = weight
-                named[f"layers.{layer}.bias"] = bias
+            named = _layers(model)
         else:
             # scikit-learn trains the intercept in float64 even where coef is float32.
             intercept = np.asarray(model.intercept_, model.coef_.dtype)
@@ -149,25 +146,22 @@ class SklearnLearner(SupervisedLearner):
         vars(self._model).clear()
         vars(self._model).update(copy.deepcopy(self._fresh))
         _write(self._model, tensors)
+        if self.offset is not None and _is_mlp(self._model):
+            self._model._optimizer = _Steered(self._model, self.offset)  # noqa: SLF001
 
     def batches(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
         """Yield whole passes: scikit-learn cuts them into mini-batches, several times faster.
 
-        With an offset to add after each, they are cut here.
+        For a linear model with an offset to add after each, they are cut here.
         """
-        return self.passes(rng) if self.offset is None else super().batches(rng)
+        if self.offset is None or _is_mlp(self._model):
+            return self.passes(rng)
+        return super().batches(rng)
 
     def shift(self, offset: Tensors) -> None:
-        """Add an offset to the working model's own arrays."""
-        model = self._model
-        layers = zip(model.coefs_, model.intercepts_, strict=True) if _is_mlp(model) else ()
-        own = {
-            f"layers.{layer}.{part}": array
-            for layer, arrays in enumerate(layers)
-            for part, array in zip(("weight", "bias"), arrays, strict=True)
-        } or {"coef": model.coef_, "intercept": model.intercept_}
-        for name, change in offset.items():
-            np.add(own[name], change, out=own[name], casting="same_kind")
+        """Add an offset to a linear model; a network's optimiser has done so at each step."""
+        if not _is_mlp(self._model):
+            _add(offset, {"coef": self._model.coef_, "intercept": self._model.intercept_})
 
     def step(self, x: NDArray[Any], y: NDArray[Any]) -> None:
         """Train on a mini-batch, or on a pass over the data."""
@@ -213,6 +207,56 @@ def _lean() -> AbstractContextManager[None]:
         assume_finite=True, skip_parameter_validation=True
     )
     return context
+
+
+class _Steered:
+    """An optimiser for scikit-learn's networks: theirs, and after each step an offset."""
+
+    def __init__(self, model: BaseEstimator, offset: Tensors) -> None:
+        self._model = model
+        self._offset = offset
+        parameters = [*model.coefs_, *model.intercepts_]
+        rate = model.learning_rate_init
+        self._optimizer = (
+            AdamOptimizer(parameters, rate, model.beta_1, model.beta_2, model.epsilon)
+            if model.solver == "adam"
+            else SGDOptimizer(
+                parameters,
+                rate,
+                model.learning_rate,
+                model.momentum,
+                model.nesterovs_momentum,
+                model.power_t,
+            )
+        )
+
+    def update_params(self, parameters: list[Any], gradients: list[Any]) -> None:
+        """Take a step and add the offset."""
+        self._optimizer.update_params(parameters, gradients)
+        _add(self._offset, _layers(self._model))
+
+    def iteration_ends(self, samples_seen: int) -> None:
+        """Let the learning rate follow the samples seen."""
+        self._optimizer.iteration_ends(samples_seen)
+
+    def trigger_stopping(self, message: str, verbose: bool) -> bool:
+        """Lower the learning rate where it adapts; True to stop."""
+        return bool(self._optimizer.trigger_stopping(message, verbose))
+
+
+def _add(offset: Tensors, arrays: Tensors) -> None:
+    """Add an offset to the arrays of the same names, in place."""
+    for name, change in offset.items():
+        np.add(arrays[name], change, out=arrays[name], casting="same_kind")
+
+
+def _layers(model: BaseEstimator) -> dict[str, NDArray[Any]]:
+    """A network's own arrays, by the names of their tensors."""
+    named = {}
+    for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+        named[f"layers.{layer}.weight"] = weight
+        named[f"layers.{layer}.bias"] = bias
+    return named
 
 
 def _write(model: BaseEstimator, tensors: Tensors) -> None:
