@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note
+from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note, Signed
 from colearn.rules import State
 from colearn.schema import Schema
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "NDArray[np.generic]"]
 """Named arrays: weights, a method's state, or what a training step adds."""
 
-NoteT = TypeVar("NoteT", bound=Note)
+SignedT = TypeVar("SignedT", bound=Signed)
 
 Blob = Sequence[memoryview]
 """The bytes of one blob, in consecutive parts, so that nothing has to be joined."""
@@ -85,19 +85,30 @@ class Board(Protocol):
 class Store(Protocol):
     """Holds bytes by their digest. What is put once is never changed."""
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         """Hold consecutive parts as one blob; holding it again changes nothing.
 
         The parts may be kept by reference: whoever puts them gives them away.
+
+        Args:
+            parts: The bytes.
+            digest: Their digest, from whoever has just hashed these very parts.
         """
         ...
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
         """Give the bytes, read-only and checked against the digest.
+
+        Args:
+            digest: The blob's.
+            size_bytes: How many bytes were announced. A store that fetches them from
+                elsewhere takes no more; where nothing was announced, no more than
+                `colearn.records.MAX_RECORD_BYTES`.
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: The bytes held are not those that were put.
+            BlobCorrupt: The bytes held are not those that were put, or more or fewer
+                than were announced.
         """
         ...
 
@@ -111,13 +122,16 @@ class Store(Protocol):
 
 
 class Signer(Protocol):
-    """Signs a member's notes, and tells whose signature another's note bears."""
+    """Signs a member's notes and endpoints, and checks those of others.
 
-    def sign(self, note: NoteT) -> NoteT:
+    A signature stands for one experiment: the same note of another one fails.
+    """
+
+    def sign(self, note: SignedT) -> SignedT:
         """Return the note with its sender's signature."""
         ...
 
-    def check(self, note: Note) -> None:
+    def check(self, note: Signed) -> None:
         """Return if the note bears its sender's signature.
 
         Raises:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from threading import Lock
 
-from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
+from colearn.errors import BlobCorrupt, ConfigError, WrongLength, WrongOrigin
 from colearn.ml_interface import Weights
 from colearn.protocols import Store
-from colearn.records import Digest, Proposal, decode, encode
+from colearn.records import MAX_RECORD_BYTES, Digest, Proposal, decode, encode
 from colearn.weights import Schema
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
-
-_MAX_PROPOSAL_BYTES = 262_144
 
 
 class WeightsStore:
@@ -64,10 +62,10 @@ class WeightsStore:
             return held[0]
         parts = self._store.open(digest)
         size_bytes = sum(part.nbytes for part in parts)
-        if size_bytes > _MAX_PROPOSAL_BYTES:
+        if size_bytes > MAX_RECORD_BYTES:
             raise BlobCorrupt(
                 f"proposal {digest[:12]} has {size_bytes} bytes, "
-                f"more than the {_MAX_PROPOSAL_BYTES} a record may have"
+                f"more than the {MAX_RECORD_BYTES} a record may have"
             )
         try:
             return decode(b"".join(parts), Proposal)
@@ -89,13 +87,14 @@ class WeightsStore:
             held = self._held.get(digest)
             if held is None:
                 proposal = self.proposal(digest)
-                parts = self._store.open(proposal.weights)
-                tensors = decode_weights(parts, self._schema, proposal.dims, digest=None)
-                if sum(part.nbytes for part in parts) != proposal.size_bytes:
-                    raise WrongHeader(
-                        f"proposal {digest[:12]} announces {proposal.size_bytes} bytes "
-                        "but its weights have another size"
+                size_bytes = self._schema.layout(proposal.dims).size_bytes
+                if proposal.size_bytes != size_bytes:
+                    raise WrongLength(
+                        f"proposal {digest[:12]} announces {proposal.size_bytes} bytes, "
+                        f"expected {size_bytes} by its schema: refuse it"
                     )
+                parts = self._store.open(proposal.weights, size_bytes)
+                tensors = decode_weights(parts, self._schema, proposal.dims, digest=None)
                 held = self._held[digest] = proposal, Weights(tensors)
         return held[1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from colearn.errors import BlobMissing
+from colearn.errors import BlobCorrupt, BlobMissing
 from colearn.protocols import Blob, Store
 from colearn.records import Buffer, digest_of
 from colearn.testing.promises import require, require_error, require_quiet
@@ -27,6 +27,7 @@ def check_store(make: Callable[[], Store]) -> None:
     _check_missing(make())
     _check_drop(make())
     _check_many(make())
+    _check_announced(make())
 
 
 def _joined(blob: Blob) -> bytes:
@@ -112,4 +113,22 @@ def _check_many(store: Store) -> None:
         require(
             _joined(store.open(digest)) == bytes([number]) * number,
             "open() gives the blob asked for, of many",
+        )
+
+
+def _check_announced(store: Store) -> None:
+    digest = digest_of([_BYTES])
+    require(
+        store.put([_BYTES], digest) == digest and _joined(store.open(digest)) == _BYTES,
+        "put() with the digest of the parts holds them as without",
+    )
+    require(
+        _joined(store.open(digest, len(_BYTES))) == _BYTES,
+        "open() gives a blob whose size was announced",
+    )
+    for wrong in (0, len(_BYTES) - 1, len(_BYTES) + 1):
+        require_error(
+            BlobCorrupt,
+            partial(store.open, digest, wrong),
+            "open() raises BlobCorrupt when another size was announced than the blob has",
         )
