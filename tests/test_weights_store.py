@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from colearn import Weights
-from colearn.errors import BlobCorrupt, BlobMissing, NotFinite, WrongLength
+from colearn.errors import BlobCorrupt, BlobMissing, NotFinite, WrongHeader
 from colearn.records import Proposal, encode
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -88,7 +88,7 @@ def test_an_announced_size_must_be_true(store, bytes_store):
     lie = Proposal(
         round=0, sender="a", base="", weights=true.weights, size_bytes=true.size_bytes + 1
     )
-    with pytest.raises(WrongLength, match="announces"):
+    with pytest.raises(WrongHeader, match="announced with"):
         store.get(bytes_store.put((encode(lie),)))
 
 

@@ -7,10 +7,20 @@ checks any implementation against the sentences below.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note, Signed
-from colearn.rules import State
+from colearn.records import (
+    Ballot,
+    Buffer,
+    Digest,
+    Entry,
+    Event,
+    Experiment,
+    Note,
+    Propose,
+    Signed,
+)
+from colearn.rules import Decision, State
 from colearn.schema import Schema
 
 if TYPE_CHECKING:
@@ -20,7 +30,7 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "NDArray[np.generic]"]
 """Named arrays: weights, a method's state, or what a training step adds."""
 
-SignedT = TypeVar("SignedT", bound=Signed)
+NoteT = TypeVar("NoteT", bound=Signed)
 
 Blob = Sequence[memoryview]
 """The bytes of one blob, in consecutive parts, so that nothing has to be joined."""
@@ -50,6 +60,10 @@ class Ledger(Protocol):
         """All entries from position ``since`` on, in order."""
         ...
 
+    def decisions(self, since: int = 0) -> Sequence[Decision]:
+        """Every round that has ended by now, in order, from position ``since`` on."""
+        ...
+
     def submit(self, *events: Event) -> Entry:
         """Append events in this order and return the last as ordered; durable where the ledger is.
 
@@ -59,6 +73,15 @@ class Ledger(Protocol):
 
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``."""
+        ...
+
+
+@runtime_checkable
+class Collector(Protocol):
+    """A ledger that takes a proposal and votes signed beforehand as one."""
+
+    def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
+        """Append a proposal and the votes on it, all or nothing; return the last as ordered."""
         ...
 
 
@@ -96,19 +119,18 @@ class Store(Protocol):
         """
         ...
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Give the bytes, read-only and checked against the digest.
 
         Args:
             digest: The blob's.
-            size_bytes: How many bytes were announced. A store that fetches them from
-                elsewhere takes no more; where nothing was announced, no more than
-                `colearn.records.MAX_RECORD_BYTES`.
+            most_bytes: How many bytes it may have, by what was announced. A store that
+                fetches blobs from elsewhere takes no more; None stands for
+                `colearn.records.MAX_RECORD_BYTES` there.
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: The bytes held are not those that were put, or more or fewer
-                than were announced.
+            BlobCorrupt: The bytes held are not those that were put, or too many.
         """
         ...
 
@@ -127,7 +149,7 @@ class Signer(Protocol):
     A signature stands for one experiment: the same note of another one fails.
     """
 
-    def sign(self, note: SignedT) -> SignedT:
+    def sign(self, note: NoteT) -> NoteT:
         """Return the note with its sender's signature."""
         ...
 
@@ -201,10 +223,18 @@ class Policy(Protocol):
         """
         ...
 
-    def vote(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> bool | None:
-        """Vote from the same samples' losses under M and M′, each of shape (samples,).
+    def vote(
+        self, before: NDArray[np.float64], after: NDArray[np.float64], targets: NDArray[Any], /
+    ) -> bool | None:
+        """Vote from the same samples' losses under M and M′.
 
-        Returns True to approve, False to reject, None to abstain.
+        Args:
+            before: Losses under M, of shape (samples,).
+            after: Losses under M′, of shape (samples,).
+            targets: The samples' classes, or the numbers to predict.
+
+        Returns:
+            True to approve, False to reject, None to abstain.
         """
         ...
 

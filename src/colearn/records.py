@@ -23,6 +23,9 @@ MAX_MEMBERS = 256
 MAX_RECORD_BYTES = 262_144
 """What a record, such as a proposal of many updates, may have at most."""
 
+PLAIN = "plain"
+"""The method in which M′ is what the proposer's training gives."""
+
 _MAX_DENOMINATOR = 65_535
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
@@ -142,7 +145,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
-    method: str = "plain"
+    method: str = PLAIN
     terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:

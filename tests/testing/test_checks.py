@@ -214,8 +214,8 @@ class ReadsPartsTwice(MemoryStore):
 class Writable(MemoryStore):
     """Lets readers write into what is held."""
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
-        return [memoryview(bytearray(part)) for part in super().open(digest, size_bytes)]
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
+        return [memoryview(bytearray(part)) for part in super().open(digest, most_bytes)]
 
 
 class NeverDrops(MemoryStore):
@@ -242,14 +242,14 @@ class DropsLoudly(MemoryStore):
 class GivesEmptyForMissing(MemoryStore):
     """Gives no bytes for what it does not hold."""
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         return self._blobs.get(digest, ())
 
 
 class RaisesItsOwnError(MemoryStore):
     """Lets a KeyError out."""
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         return self._blobs[digest]
 
 
@@ -270,8 +270,8 @@ class ForgetsEmpty(MemoryStore):
 class CorruptsOne(MemoryStore):
     """Gives the bytes of one blob for all short ones."""
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
-        blob = super().open(digest, size_bytes)
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
+        blob = super().open(digest, most_bytes)
         return blob if sum(map(len, blob)) != 3 else [memoryview(b"\0\0\0")]
 
 
@@ -288,7 +288,7 @@ class RefusesRepetition(MemoryStore):
 class IgnoresSize(MemoryStore):
     """Gives what it holds, whatever was announced."""
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         return super().open(digest)
 
 
@@ -314,7 +314,7 @@ class BelievesNoDigest(MemoryStore):
         (ForgetsEmpty, "a blob may be empty"),
         (CorruptsOne, "gives the blob asked for, of many"),
         (RefusesRepetition, "putting a blob again .* is no error; it raised BlobMissing"),
-        (IgnoresSize, "raises BlobCorrupt when another size was announced"),
+        (IgnoresSize, "raises BlobCorrupt when a blob is more than was announced"),
         (BelievesNoDigest, "put.. with the digest of the parts holds them as without"),
     ],
 )

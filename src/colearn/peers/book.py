@@ -24,6 +24,7 @@ from colearn.records import Endpoint, decode, encode
 _FIRST_SECONDS = 0.1
 _MAX_SECONDS = 5.0
 _RARELY_SECONDS = 60.0
+_JOIN_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +66,7 @@ class AddressBook:
         self._known = {member: signer.sign(own)}
         self._peers: dict[str, Peer] = {}
         self._told: set[tuple[str, int]] = set()
+        self._hear: Callable[[str], None] = lambda member: None
         self._closed = False
         self._thread = Thread(target=self._ask_around, name="address-book", daemon=True)
 
@@ -83,6 +85,7 @@ class AddressBook:
         if endpoint.sender not in self._members():
             raise NotAMember(f"{endpoint.sender!r:.80} is no member: its endpoint is refused")
         if endpoint == self._known.get(endpoint.sender):
+            self._hear(endpoint.sender)
             return
         check_url(endpoint.url, encrypted=self._identity is not None)
         if self._identity is not None and not endpoint.fingerprint:
@@ -98,6 +101,11 @@ class AddressBook:
             self._known[endpoint.sender] = endpoint
             self._peers.pop(endpoint.sender, None)
             self._changed.notify_all()
+        self._hear(endpoint.sender)
+
+    def listen(self, hear: Callable[[str], None]) -> None:
+        """Call this with the name of a member whenever it tells its address."""
+        self._hear = hear
 
     def endpoints(self) -> list[Endpoint]:
         """The newest endpoint of each member that is known, this one's too."""
@@ -136,24 +144,29 @@ class AddressBook:
             self._changed.notify_all()
             peers = [*self._peers.values(), *self._seeds]
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_JOIN_SECONDS)
         for peer in peers:
             peer.close()
 
     def _ask_around(self) -> None:
         """Ask often while somebody is missing or has not been told of us, then rarely."""
         pause = _FIRST_SECONDS
-        while not self._closed:
+        while True:
+            before = self.endpoints()
             done = self._ask_those_untold()
             pause = _RARELY_SECONDS if done else min(2 * pause, _MAX_SECONDS)
-            with self._changed:
-                before = dict(self._known)
-                self._changed.wait_for(
-                    lambda before=before: self._closed or self._known != before,  # type: ignore[misc]
-                    pause * random.uniform(0.8, 1.2),  # noqa: S311
-                )
-                if self._known != before:
-                    pause = _FIRST_SECONDS
+            if self._rest(before, pause * random.uniform(0.8, 1.2)):  # noqa: S311
+                pause = _FIRST_SECONDS
+            if self._closed:
+                return
+
+    def _rest(self, before: list[Endpoint], seconds: float) -> bool:
+        """Return True as soon as other endpoints than those are known, False in the end."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or list(self._known.values()) != before, seconds
+            )
+            return list(self._known.values()) != before
 
     def _ask_those_untold(self) -> bool:
         """Exchange endpoints with who does not know ours yet; else with anyone."""

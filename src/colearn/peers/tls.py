@@ -11,17 +11,15 @@ Without TLS members talk over loopback only.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import ipaddress
-import os
 import re
 import ssl
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from colearn.errors import ConfigError, MissingExtra
+from colearn.errors import ConfigError
 
 _MAX_URL = 256
 _url_parts = re.compile(
@@ -82,56 +80,6 @@ class Identity:
 def fingerprint_of(certificate: bytes | None) -> str:
     """SHA-256 of a certificate in DER form, as hex; empty for none."""
     return hashlib.sha256(certificate).hexdigest() if certificate else ""
-
-
-def make_certificate(member: str, certificate: Path, key: Path) -> None:
-    """Write a new key, readable by its owner only, and a certificate signed by itself.
-
-    Both files must not exist yet. The certificate goes to the other members.
-
-    Raises:
-        MissingExtra: The package that makes certificates is not installed.
-        ConfigError: A file exists, or cannot be written.
-    """
-    try:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-        from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-    except ModuleNotFoundError:
-        raise MissingExtra("a TLS certificate", "cryptography", "net") from None
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member[:64])])
-    now = datetime.datetime.now(datetime.UTC)
-    usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=3650))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
-        .sign(private, hashes.SHA256())
-    )
-    secret = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    _write_new(key, secret)
-    _write_new(certificate, signed.public_bytes(serialization.Encoding.PEM))
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    except OSError as reason:
-        raise ConfigError(f"{path} cannot be written: {reason.strerror}") from None
 
 
 def is_loopback(host: str) -> bool:

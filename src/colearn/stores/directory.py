@@ -53,13 +53,12 @@ class DirectoryStore:
                 self._write(parts, self._file(digest))
         return digest
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Map the blob into memory, read-only and as one part, once it is checked.
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: The file's bytes are not those that were put, or not as many as
-                were announced.
+            BlobCorrupt: The file's bytes are not those that were put, or too many.
             StoreError: The file cannot be read.
         """
         if digest not in self:
@@ -72,7 +71,7 @@ class DirectoryStore:
                 f"{self._file(digest)} hashes to {found[:12]}, not to its name: "
                 "drop the blob and put it again"
             )
-        return check_size(digest, (blob,), size_bytes)
+        return check_size(digest, (blob,), most_bytes)
 
     def drop(self, digest: Digest) -> None:
         """Delete the blob; one that is not held is no error. What is open stays readable.

@@ -23,7 +23,7 @@ class MemoryStore:
         self._blobs.setdefault(digest, blob)
         return digest
 
-    def open(self, digest: Digest, size_bytes: int | None = None) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Give the parts as they were put.
 
         They were hashed then, and whoever put them gave them away: they are not
@@ -31,12 +31,12 @@ class MemoryStore:
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: It has another size than was announced.
+            BlobCorrupt: It has more bytes than it may have.
         """
         blob = self._blobs.get(digest)
         if blob is None:
             raise BlobMissing(f"no blob {digest[:12]} is held in memory: put it first")
-        return check_size(digest, blob, size_bytes)
+        return check_size(digest, blob, most_bytes)
 
     def drop(self, digest: Digest) -> None:
         """Hold the blob no longer; a blob that is not held is no error."""

@@ -1,4 +1,4 @@
-"""What all store drivers say of a blob whose size is not the one announced."""
+"""What all store drivers say of a blob that is larger than it may be."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from colearn.protocols import Blob
 from colearn.records import Digest
 
 
-def check_size(digest: Digest, blob: Blob, size_bytes: int | None) -> Blob:
-    """Return the blob if it has the size that was announced, or none was.
+def check_size(digest: Digest, blob: Blob, most_bytes: int | None) -> Blob:
+    """Return the blob unless it has more bytes than it may have.
 
     Raises:
-        BlobCorrupt: It has another.
+        BlobCorrupt: It has.
     """
     found = sum(part.nbytes for part in blob)
-    if size_bytes not in (None, found):
+    if most_bytes is not None and found > most_bytes:
         raise BlobCorrupt(
-            f"blob {digest[:12]} has {found} bytes but {size_bytes} were announced: refuse it"
+            f"blob {digest[:12]} has {found} bytes, expected at most {most_bytes}: refuse it"
         )
     return blob

@@ -122,13 +122,14 @@ def _check_announced(store: Store) -> None:
         store.put([_BYTES], digest) == digest and _joined(store.open(digest)) == _BYTES,
         "put() with the digest of the parts holds them as without",
     )
-    require(
-        _joined(store.open(digest, len(_BYTES))) == _BYTES,
-        "open() gives a blob whose size was announced",
-    )
-    for wrong in (0, len(_BYTES) - 1, len(_BYTES) + 1):
+    for most in (len(_BYTES), 2 * len(_BYTES)):
+        require(
+            _joined(store.open(digest, most)) == _BYTES,
+            "open() gives a blob that has no more bytes than it may have",
+        )
+    for fewer in (0, len(_BYTES) - 1):
         require_error(
             BlobCorrupt,
-            partial(store.open, digest, wrong),
-            "open() raises BlobCorrupt when another size was announced than the blob has",
+            partial(store.open, digest, fewer),
+            "open() raises BlobCorrupt when a blob is more than was announced",
         )
