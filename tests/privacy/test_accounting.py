@@ -47,7 +47,9 @@ def renyi_divergence(noise, rate, order):
         return math.exp(order * ratio + norm.logpdf(x, scale=noise))
 
     top = order + 1
-    value, _ = quad(integrand, -12 * noise, top + 12 * noise, points=(0, 1, top / 2, top), limit=400)
+    value, _ = quad(
+        integrand, -12 * noise, top + 12 * noise, points=(0, 1, top / 2, top), limit=400
+    )
     return math.log(value) / (order - 1)
 
 

@@ -21,6 +21,7 @@ VOTE = Event(21.6)
 
 @pytest.fixture
 def make(tmp_path):
+    """Open a budget, as often as asked, in one folder."""
     opened = []
 
     def open_budget(name="budget.sqlite", fingerprint="data", most=1.0, witness="witness"):
@@ -36,6 +37,7 @@ def make(tmp_path):
 
 
 def spend(budget, *keys):
+    """Charge and keep a vote under each key."""
     for key in keys:
         assert budget.charge(VOTES, key, VOTE) is None
         budget.release(key, b"approve")
@@ -249,7 +251,9 @@ def test_kill_minus_nine():
     """Killed at any moment: no contradictory release, none uncharged, no charge lost."""
     command = [sys.executable, str(BENCHMARK), "--kills", "15"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = dict(re.findall(r"^(\D+?) +(\d+)", output.split("\n\n")[1].replace("-9", ""), re.M))
+    rows = dict(
+        re.findall(r"^(\D+?) +(\d+)", output.split("\n\n")[1].replace("-9", ""), re.MULTILINE)
+    )
     assert int(rows.pop("kill")) == 15
     assert int(rows.pop("releases published")) > 0
     assert rows == {

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -27,6 +27,7 @@ from colearn.privacy.witness import Seen, Witness
 
 TRAIN, VOTES = "train", "votes"
 _VERSION = 1
+_UNSPENT = 1  # writes of a budget that was made and never charged
 _KEPT = 8  # trainings whose result is kept, to send it again; all votes are kept
 _TABLES = """
 CREATE TABLE budget (
@@ -200,7 +201,9 @@ class Budget:
         self._refuse_if_older()
 
     def _refuse_if_lost(self) -> None:
-        if self._witness is not None and self._witness.seen is not None:
+        if self._witness is None or self._witness.seen is None:
+            return
+        if self._witness.seen.writes > _UNSPENT:
             raise BudgetError(
                 f"there is no budget in {self._path}, but its witness {self._witness.path} has "
                 f"seen {self._witness.seen.writes} writes of one for this data: give that file, "
@@ -212,7 +215,7 @@ class Budget:
             return
         own, seen = self._state(), self._witness.seen
         if seen is None:
-            if own.writes > 1:
+            if own.writes > _UNSPENT:
                 raise BudgetError(
                     f"witness {self._witness.path} of the budget {self._path} is gone: put it "
                     "back, for without it an older copy of the budget would not be noticed"
@@ -272,7 +275,8 @@ class Budget:
     def _execute(self, statement: str, *values: object) -> None:
         self._connection.execute(statement, values)
 
-    def _one(self, query: str, *values: object) -> tuple:  # type: ignore[type-arg]
+    def _one(self, query: str, *values: object) -> Any:
+        """The first row, a tuple; None if there is none."""
         return self._connection.execute(query, values).fetchone()
 
     @contextmanager
