@@ -17,9 +17,12 @@ import msgspec
 from blake3 import blake3
 
 from colearn.errors import ConfigError, InvalidRule
+from colearn.ml_interface import DiffPrivBudget
 
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
+PLAIN = "plain"
+"""The method in which M′ is what the proposer's training gives."""
 _MAX_DENOMINATOR = 65_535
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
@@ -139,7 +142,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
-    method: str = "plain"
+    method: str = PLAIN
     terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -172,6 +175,8 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
         size_bytes: Their number.
         steps: Training steps taken.
         samples: Samples trained on, as the member declares them.
+        dp_budget: What its privacy has cost so far, as the member declares it; None
+            where training is not private.
         signature: By the sender's key, as hex; empty where members share one process.
     """
 
@@ -183,6 +188,7 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
     size_bytes: int
     steps: int
     samples: int
+    dp_budget: DiffPrivBudget | None = None
     signature: str = ""
 
 
@@ -200,6 +206,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
         dims: Sizes of the schema's dimensions that may grow.
         state: Digest of the method's state it was made with; empty where there is none.
         merged: The updates it was made of, in the order of the members.
+        dp_budget: As in `Update`, where the weights are the proposer's own training.
     """
 
     version: int = WIRE_VERSION
@@ -211,6 +218,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
     dims: dict[str, int] = {}
     state: str = ""
     merged: tuple[Update, ...] = ()
+    dp_budget: DiffPrivBudget | None = None
 
 
 class Choice(Enum):

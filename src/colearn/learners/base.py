@@ -259,7 +259,7 @@ class FrameworkLearner(MachineLearningInterface):
                 weights.training_summary,
                 vote_score=-float(after.mean()),
                 test_score=test_score,
-                vote=self.policy.vote(before, after),
+                vote=self.policy.vote(before, after, self.vote_samples[1]),
             )
 
     def vote_losses(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

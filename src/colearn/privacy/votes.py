@@ -42,8 +42,8 @@ def gain(before: NDArray[np.float64], after: NDArray[np.float64], margin: float)
     One record more or less changes it by at most 2²⁰, whatever the losses: NaN counts
     as an infinite loss, and two infinite losses as no change.
     """
-    old, new = (np.nan_to_num(losses, nan=np.inf, posinf=np.inf) for losses in (before, after))
-    with np.errstate(invalid="ignore"):
+    old, new = (np.where(np.isnan(losses), np.inf, losses) for losses in (before, after))
+    with np.errstate(invalid="ignore", over="ignore"):
         falls = np.clip(old - new - margin, -1.0, 1.0)
-    falls = np.nan_to_num(falls, nan=0.0)
+    falls[np.isnan(falls)] = 0.0
     return int(np.rint(falls * _ONE).astype(np.int64).sum())
