@@ -17,6 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from colearn.errors import ConfigError, InvalidRule
+from colearn.ml_interface import DiffPrivBudget
 
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
@@ -182,6 +183,8 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
         size_bytes: Their number.
         steps: Training steps taken.
         samples: Samples trained on, as the member declares them.
+        dp_budget: What its privacy has cost so far, as the member declares it; None
+            where training is not private.
         signature: By the sender's key, as hex; empty where members share one process.
     """
 
@@ -193,6 +196,7 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
     size_bytes: int
     steps: int
     samples: int
+    dp_budget: DiffPrivBudget | None = None
     signature: str = ""
 
 
@@ -210,6 +214,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
         dims: Sizes of the schema's dimensions that may grow.
         state: Digest of the method's state it was made with; empty where there is none.
         merged: The updates it was made of, in the order of the members.
+        dp_budget: As in `Update`, where the weights are the proposer's own training.
     """
 
     version: int = WIRE_VERSION
@@ -221,6 +226,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
     dims: dict[str, int] = {}
     state: str = ""
     merged: tuple[Update, ...] = ()
+    dp_budget: DiffPrivBudget | None = None
 
 
 class Choice(Enum):
