@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from colearn.errors import ConfigError, LearnerError, SchemaMismatch
-from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.errors import ConfigError, LearnerError, SchemaMismatch, UnsupportedModel
+from colearn.ml_interface import (
+    ColearnModel,
+    MachineLearningInterface,
+    ModelFormat,
+    ProposedWeights,
+    Weights,
+)
 from colearn.protocols import Tensors
 from colearn.voting import policy as named_policy
-from colearn.weights import Schema
+from colearn.weights import Schema, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +61,8 @@ class FrameworkLearner(MachineLearningInterface):
 
     - `tensors`, `load`: read and set its tensors,
     - `begin`, `step`: start an optimiser, train on one mini-batch,
-    - `losses`, `errors`, `score`: judge it.
+    - `losses`, `errors`, `score`: judge it,
+    - `native`, `onnx`: copy it, for use outside colearn.
 
     One that learns from other things than arrays also fills `checked`, `take` and
     `mini_batches`.
@@ -260,6 +267,37 @@ class FrameworkLearner(MachineLearningInterface):
     def mli_get_current_weights(self) -> Weights:
         """Return the current weights, by reference."""
         return self._current
+
+    def mli_get_current_model(self, model_format: ModelFormat = ModelFormat.ONNX) -> ColearnModel:
+        """Return the current model, for use outside colearn.
+
+        Args:
+            model_format: ``ONNX`` and ``SAFETENSORS`` are bytes; ``NATIVE`` is the
+                framework's own object, apart from the learner.
+
+        Raises:
+            UnsupportedModel: The model has no such form.
+            MissingExtra: A converter is not installed.
+        """
+        if model_format is ModelFormat.SAFETENSORS:
+            parts = encode(self._current.weights, self._schema).parts
+            return ColearnModel(model_format, model=b"".join(parts))
+        self.load(self._current.weights)
+        model = self.native() if model_format is ModelFormat.NATIVE else self.onnx()
+        return ColearnModel(model_format, model=model)
+
+    def native(self) -> Any:
+        """Return a copy of the working model as the framework's own object."""
+        raise UnsupportedModel(
+            f"{type(self).__name__} has no model of a framework: take ModelFormat.SAFETENSORS"
+        )
+
+    def onnx(self) -> bytes:
+        """Return the working model as ONNX."""
+        raise UnsupportedModel(
+            f"{type(self).__name__} has no ONNX form, not yet: "
+            "take ModelFormat.NATIVE or ModelFormat.SAFETENSORS"
+        )
 
     def evaluate(self, weights: Weights, samples: Samples) -> float:
         """Score any weights on any samples; the current weights stay as they are.

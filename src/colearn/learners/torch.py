@@ -236,9 +236,15 @@ class TorchLearner(FrameworkLearner):
         return r_squared(predicted, true)
 
     def native(self) -> nn.Module:
-        """Return a copy of the module with the current weights, ready to predict."""
-        self.load(self._current.weights)
+        """Return a copy of the module, ready to predict."""
         return copy.deepcopy(self._module).eval()
+
+    def onnx(self) -> bytes:
+        """Return the module as ONNX, traced with two vote samples."""
+        from colearn.learners.onnx import from_torch  # noqa: PLC0415 - needs another extra
+
+        x, _ = next(batches_in_order(*self.vote_samples, 2))
+        return from_torch(self.native(), moved(x, self._device, self._dtype))
 
     def _backward(self, x: Any, y: Any) -> Any:
         """Leave the gradients of a mini-batch's loss in the parameters."""
