@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     task: str = "digits"
+    learner: str | None = None
     learners: int = 5
     rounds: int | None = None
     threshold: str = "1/2"
@@ -118,7 +119,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         pact.add(collective.weights_of(state.proposal))
     return Simulation(
         settings=settings,
-        task=tasks.get(settings.task),
+        task=tasks.get(settings.task, settings.learner),
         setting=setting,
         collective=collective,
         attackers=attackers,
@@ -131,7 +132,8 @@ def resolved(settings: Settings) -> Settings:
     Raises:
         ConfigError: A setting cannot be used.
     """
-    rounds = tasks.get(settings.task).rounds if settings.rounds is None else settings.rounds
+    task = tasks.get(settings.task, settings.learner)
+    rounds = task.rounds if settings.rounds is None else settings.rounds
     if rounds < 1:
         raise ConfigError(f"{rounds} rounds are refused: a run has at least 1")
     if not 2 <= settings.learners <= MAX_MEMBERS:
@@ -262,9 +264,8 @@ def _attacking(settings: Settings) -> frozenset[int]:
 
 
 def _setting(settings: Settings) -> Setting:
-    threadpool_limits(1, user_api="blas")  # small products: more threads only cost time
-    return tasks.build(
-        tasks.get(settings.task),
+    setting = tasks.build(
+        tasks.get(settings.task, settings.learner),
         learners=settings.learners,
         split=settings.split,
         seed=settings.seed,
@@ -275,11 +276,15 @@ def _setting(settings: Settings) -> Setting:
         test_dir=_path(settings.test_dir),
         flipped=_attacking(settings) if settings.attack == LABEL_FLIP else frozenset(),
     )
+    threadpool_limits(1)  # small products, and others train beside: more threads only cost time
+    return setting
 
 
 def _terms(settings: Settings) -> dict[str, str]:
     """What makes the same members another experiment; how long it runs and from where does not."""
-    free = ("rounds", "threshold", "seed", "data_dir", "test_dir")
+    free = ["rounds", "threshold", "seed", "data_dir", "test_dir"]
+    if settings.learner is None:
+        free.append("learner")
     return {
         name: str(value)
         for name, value in msgspec.structs.asdict(settings).items()

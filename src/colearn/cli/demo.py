@@ -42,6 +42,7 @@ def demo(
     task: str = "digits",
     /,
     *,
+    learner: str | None = None,
     learners: Whole = 5,
     rounds: Whole | None = None,
     threshold: str = "1/2",
@@ -65,6 +66,8 @@ def demo(
 
     Args:
         task: What to learn; "colearn tasks" lists them.
+        learner: What the model is written in: sklearn or torch; by default what is usual
+            for the task.
         learners: How many take part.
         rounds: How many rounds; by default what suits the task.
         threshold: Share of the voters that more than must approve, such as 1/2 or 0.6.
@@ -84,6 +87,7 @@ def demo(
     """
     settings = Settings(
         task=task,
+        learner=learner,
         learners=learners,
         rounds=rounds,
         threshold=threshold,
