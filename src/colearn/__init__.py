@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from colearn.learners.base import FrameworkLearner
     from colearn.learners.forest import ForestLearner
     from colearn.learners.sklearn import SklearnLearner
+    from colearn.learners.torch import TorchLearner
     from colearn.ml_interface import (
         ColearnModel,
         DiffPrivBudget,
@@ -45,6 +46,7 @@ _HOMES = {
     "Round": "report.result",
     "Rule": "records",
     "SklearnLearner": "learners.sklearn",
+    "TorchLearner": "learners.torch",
     "TrainingSummary": "ml_interface",
     "Weights": "ml_interface",
     "run": "driver",
@@ -67,6 +69,7 @@ __all__ = [
     "Round",
     "Rule",
     "SklearnLearner",
+    "TorchLearner",
     "TrainingSummary",
     "Weights",
     "run",

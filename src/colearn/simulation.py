@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     task: str = "digits"
+    learner: str | None = None
     learners: int = 5
     rounds: int | None = None
     method: str | None = None
@@ -112,7 +113,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         pact.add(collective.weights_of(state.proposal))
     return Simulation(
         settings=settings,
-        task=tasks.get(settings.task),
+        task=tasks.get(settings.task, settings.learner),
         setting=setting,
         learners=learners,
         collective=collective,
@@ -130,7 +131,7 @@ def resolved(settings: Settings) -> Settings:
     Raises:
         ConfigError: A setting cannot be used.
     """
-    task = tasks.get(settings.task)
+    task = tasks.get(settings.task, settings.learner)
     lying = settings.untrusted or settings.attackers > 0
     method = settings.method or (
         PLAIN if task.batch_size is None else "shield" if lying else "fast"
@@ -184,9 +185,8 @@ def attackers_of(settings: Settings) -> frozenset[int]:
 
 def build(settings: Settings) -> Setting:
     """Load the data, share them out, and make the learners of resolved settings."""
-    threadpool_limits(1, user_api="blas")  # small products: more threads only cost time
-    return tasks.build(
-        tasks.get(settings.task),
+    setting = tasks.build(
+        tasks.get(settings.task, settings.learner),
         learners=settings.learners,
         split=settings.split,
         seed=settings.seed,
@@ -197,11 +197,15 @@ def build(settings: Settings) -> Setting:
         test_dir=_path(settings.test_dir),
         flipped=attackers_of(settings) if settings.attack == LABEL_FLIP else frozenset(),
     )
+    threadpool_limits(1)  # small products, and others train beside: more threads only cost time
+    return setting
 
 
 def _terms(settings: Settings) -> dict[str, str]:
     """What makes the same members another experiment; how long it runs and from where does not."""
-    free = ("rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir")
+    free = ["rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir"]
+    if settings.learner is None:
+        free.append("learner")
     return {
         name: str(value)
         for name, value in msgspec.structs.asdict(settings).items()

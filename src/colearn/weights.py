@@ -125,7 +125,7 @@ def decode(
     tensors = {}
     for slot in layout.slots:
         array: Array = np.ndarray(
-            slot.shape, _numpy_dtype(slot.dtype), _cut(views, ends, slot.start, slot.stop)
+            slot.shape, numpy_dtype(slot.dtype), _cut(views, ends, slot.start, slot.stop)
         )
         if not array.flags.aligned:
             array = array.copy()
@@ -146,7 +146,12 @@ def _cut(views: Sequence[memoryview], ends: Sequence[int], start: int, stop: int
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _numpy_dtype(name: str) -> np.dtype[Any]:
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return numpy's dtype of a spec's name.
+
+    Raises:
+        MissingExtra: It is bfloat16, and ml_dtypes is not installed.
+    """
     if name != "bfloat16":
         return np.dtype(name).newbyteorder("<")
     try:
@@ -229,7 +234,7 @@ def merge(members: Sequence[Mapping[str, Array]], shares: Sequence[float]) -> di
                 "and take it from one member"
             )
         flats = [np.ascontiguousarray(member[name]).reshape(-1) for member in members]
-        total = np.empty(flats[0].size, _numpy_dtype(spec.dtype))
+        total = np.empty(flats[0].size, numpy_dtype(spec.dtype))
         for start in range(0, total.size, _CHUNK):
             chunks = [flat[start : start + _CHUNK] for flat in flats]
             total[start : start + _CHUNK] = _weighted_sum(chunks, shares, total.dtype)

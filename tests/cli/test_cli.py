@@ -18,6 +18,7 @@ from importlib.metadata import version
 import pytest
 from safetensors.numpy import load_file
 
+from colearn import tasks
 from colearn.cli import main
 
 SMALL = ["--learners", "3", "--rounds", "6", "--seed", "4"]
@@ -282,3 +283,28 @@ def test_tasks_lists_every_task(capsys):
     _, out, _ = run(capsys, "tasks")
     for name in ("digits", "breast-cancer", "iris", "diabetes", "fashion-mnist", "mnist"):
         assert f"\n{name} " in f"\n{out}"
+
+
+def test_export_predicts_like_the_run(tmp_path, capsys, optional):
+    """An exported model scores on the common test set what the run reported."""
+    onnxruntime = optional("onnxruntime")
+    run(capsys, "demo", "digits", *SMALL, "--out", str(tmp_path))
+    folder = next(tmp_path.iterdir())
+    assert run(capsys, "export", str(folder))[:2] == (0, f"{folder / 'model.onnx'}\n")
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    data = tasks.get("digits").load()
+    labels = session.run(None, {"x": data.x_test})[0]
+    score = json.loads((folder / "comparison.json").read_text())["collective"]
+    assert (labels == data.y_test).mean() == pytest.approx(score)
+
+
+def test_export_tensors(tmp_path, capsys):
+    """The tensors alone are those of the run's own file, written where asked."""
+    run(capsys, "demo", "iris", "--learners", "2", "--rounds", "2", "--out", str(tmp_path))
+    folder = next(tmp_path.iterdir())
+    target = tmp_path / "trees"
+    status, out, _ = run(
+        capsys, "export", str(folder), "--format", "safetensors", "--out", str(target)
+    )
+    assert (status, out) == (0, f"{target}\n")
+    assert target.read_bytes() == (folder / "weights.safetensors").read_bytes()

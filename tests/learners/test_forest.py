@@ -24,7 +24,7 @@ from colearn.errors import (
 )
 from colearn.learners.forest import ForestLearner
 from colearn.learners.trees import MAX_DEPTH
-from colearn.ml_interface import Weights
+from colearn.ml_interface import ModelFormat, Weights
 
 DIGITS = load_digits(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
@@ -87,7 +87,7 @@ def test_predicts_like_scikit_learn(kind):
         n_estimators=7, random_state=drawn, max_depth=estimator.max_depth or MAX_DEPTH
     )
     theirs.fit(*parts["train"])
-    ours = learner.mli_get_current_model().model
+    ours = learner.mli_get_current_model(ModelFormat.NATIVE).model
     x = parts["test"][0]
     if data is DIGITS:
         assert np.allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=1e-12)
@@ -175,7 +175,9 @@ def test_a_learner_may_lack_labels():
     verdict = learner.mli_test_weights(learner.mli_propose_weights())
     assert verdict.vote is True
     assert verdict.weights["value"].shape[1] == 10
-    assert (learner.mli_get_current_model().model.predict_proba(x[:2]) == 0.1).all()
+    assert (
+        learner.mli_get_current_model(ModelFormat.NATIVE).model.predict_proba(x[:2]) == 0.1
+    ).all()
 
 
 def test_deep_estimators_are_cut():

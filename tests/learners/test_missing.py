@@ -1,4 +1,4 @@
-"""Without scikit-learn, the learners that need it say how to get it."""
+"""Without its framework, a learner's module says how to get it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import pytest
 
 from colearn.errors import MissingExtra
 
+MODULES = {
+    "sklearn": ("sklearn", "demo"),
+    "forest": ("sklearn", "demo"),
+    "torch": ("torch", "torch"),
+}
 
-@pytest.mark.parametrize("module", ["sklearn", "forest"])
-def test_missing_scikit_learn_names_the_command(module, monkeypatch):
+
+@pytest.mark.parametrize("module", MODULES)
+def test_missing_package_names_the_command(module, monkeypatch):
     """The error on import holds the exact install command."""
-    for name in ("sklearn", "sklearn.base"):
+    package, extra = MODULES[module]
+    for name in [name for name in sys.modules if name.partition(".")[0] == package] or [package]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, f"colearn.learners.{module}", raising=False)
-    with pytest.raises(MissingExtra, match=r"pip install 'colearn-protocol\[demo\]'"):
+    for name in [name for name in sys.modules if name.startswith(f"colearn.learners.{module}")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtra, match=rf"pip install 'colearn-protocol\[{extra}\]'"):
         importlib.import_module(f"colearn.learners.{module}")

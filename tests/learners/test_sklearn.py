@@ -104,7 +104,7 @@ def test_training_is_a_pure_function(learner):
     other = learner.mli_propose_weights()
     assert as_bytes(other) != first
     learner.mli_test_weights(other)
-    learner.mli_get_current_model()
+    learner.mli_get_current_model(ModelFormat.NATIVE)
     learner.set_seed(5)
     assert as_bytes(learner.mli_propose_weights()) == first
 
@@ -113,7 +113,7 @@ def test_a_new_instance_repeats_a_proposal(learner):
     """A learner made anew, given the same weights and seed, proposes the same bytes."""
     learner.mli_accept_weights(learner.mli_propose_weights())
     again = SklearnLearner(
-        learner.mli_get_current_model().model,
+        learner.mli_get_current_model(ModelFormat.NATIVE).model,
         train=learner.train_samples,
         vote=learner.vote_samples,
     )
@@ -197,7 +197,7 @@ def test_the_given_estimator_is_never_changed():
 def test_current_model_predicts_like_the_learner(learner):
     """The model handed out is fitted, scores the same, and has the parameters given."""
     learner.mli_accept_weights(learner.mli_propose_weights())
-    exported = learner.mli_get_current_model()
+    exported = learner.mli_get_current_model(ModelFormat.NATIVE)
     score = learner.evaluate(learner.mli_get_current_weights(), learner.test_samples)
     assert exported.model_format is ModelFormat.NATIVE
     assert exported.model.score(*learner.test_samples) == pytest.approx(score)
@@ -218,7 +218,7 @@ def test_a_pass_is_trained_on_in_mini_batches():
     """Whole passes give the very weights that one call for each mini-batch gives."""
     data = split("digits")
     one = SklearnLearner(MLPClassifier((8,)), **data, steps=11, batch_size=32)
-    model = one.mli_get_current_model().model
+    model = one.mli_get_current_model(ModelFormat.NATIVE).model
     x, y = data["train"]
     model.set_params(shuffle=False, random_state=0)
     for rows in one.passes(np.random.default_rng((0, 0))):

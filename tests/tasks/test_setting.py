@@ -10,6 +10,7 @@ import pytest
 from colearn import tasks
 from colearn.baselines import train_alone
 from colearn.errors import ConfigError
+from colearn.ml_interface import ModelFormat
 
 SHIPPED = [name for name in tasks.names() if not tasks.get(name).needs_data]
 SMALL = [name for name in SHIPPED if name != "fashion-mnist"]
@@ -133,5 +134,5 @@ def test_options_reach_the_learner() -> None:
     learner = build(batch_size=7, learning_rate=0.5, policy="accuracy").learners[0]
     assert learner.batch_size == 7
     assert learner.policy.metric == "error"
-    assert learner.mli_get_current_model().model.learning_rate_init == 0.5
+    assert learner.mli_get_current_model(ModelFormat.NATIVE).model.learning_rate_init == 0.5
     assert build().learners[0].batch_size == tasks.get("digits").batch_size

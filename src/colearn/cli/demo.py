@@ -42,6 +42,7 @@ def demo(
     task: str = "digits",
     /,
     *,
+    learner: str | None = None,
     learners: Whole = 5,
     rounds: Whole | None = None,
     method: str | None = None,
@@ -68,6 +69,8 @@ def demo(
 
     Args:
         task: What to learn; "colearn tasks" lists them.
+        learner: What the model is written in: sklearn or torch; by default what is usual
+            for the task.
         learners: How many take part.
         rounds: How many rounds; by default what suits the task.
         method: How a proposal is made: plain, solo-dc, fast, shield, average, median,
@@ -93,6 +96,7 @@ def demo(
     """
     settings = Settings(
         task=task,
+        learner=learner,
         learners=learners,
         rounds=rounds,
         method=method,

@@ -49,5 +49,9 @@ def plot(run: Path, /) -> None:
 def tasks() -> None:
     """List the tasks of the demo."""
     for name in registry.names():
-        task = registry.get(name)
-        print(f"{name:15} {task.summary}\n{'':15} {task.model}")
+        frameworks = registry.frameworks(name)
+        print(f"{name:15} {registry.get(name).summary}")
+        for framework in frameworks:
+            model = registry.get(name, framework).model
+            option = f" (--learner {framework})" if framework != frameworks[0] else ""
+            print(f"{'':15} {model}{option}")

@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from colearn.errors import ConfigError, LearnerError, SchemaMismatch
-from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.errors import ConfigError, LearnerError, SchemaMismatch, UnsupportedModel
+from colearn.ml_interface import (
+    ColearnModel,
+    MachineLearningInterface,
+    ModelFormat,
+    ProposedWeights,
+    Weights,
+)
 from colearn.protocols import Tensors
 from colearn.voting import policy as named_policy
-from colearn.weights import Schema
+from colearn.weights import Schema, encode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,16 +38,21 @@ Samples = tuple["NDArray[Any]", "NDArray[Any]"]
 """x of shape (n, ...) and y of shape (n,)."""
 
 
-class Options(TypedDict, total=False):
-    """The options of every framework learner; `FrameworkLearner` explains them."""
+class TrainingOptions(TypedDict, total=False):
+    """Options of every framework learner, but its samples; `FrameworkLearner` explains them."""
 
-    vote: Samples | None
-    test: Samples | None
     steps: int
     batch_size: int
     policy: str | Policy
     seed: int
     privacy: Privacy | None
+
+
+class Options(TrainingOptions, total=False):
+    """The options of every framework learner that takes arrays."""
+
+    vote: Samples | None
+    test: Samples | None
 
 
 class FrameworkLearner(MachineLearningInterface):
@@ -53,7 +64,11 @@ class FrameworkLearner(MachineLearningInterface):
 
     - `tensors`, `load`: read and set its tensors,
     - `begin`, `step`: start an optimiser, train on one mini-batch,
-    - `losses`, `errors`, `score`: judge it.
+    - `losses`, `errors`, `score`: judge it,
+    - `native`, `onnx`: copy it, for use outside colearn.
+
+    One that learns from other things than arrays also fills `checked`, `take` and
+    `mini_batches`.
 
     Args:
         train: Private samples to train on.
@@ -95,10 +110,10 @@ class FrameworkLearner(MachineLearningInterface):
             )
         self.set_seed(seed)
         self.set_offset(None)
-        self.train_samples = checked_samples("train", train)
+        self.train_samples = self.checked("train", train)
         self._guard: Guard | None = None
         if vote is not None:
-            self.vote_samples = checked_samples("vote", vote, like=self.train_samples)
+            self.vote_samples = self.checked("vote", vote, like=self.train_samples)
         if privacy is not None:
             from colearn.learners import private  # noqa: PLC0415 - needs an extra
 
@@ -107,9 +122,9 @@ class FrameworkLearner(MachineLearningInterface):
             )
             self._guard = private.guard(self, privacy, given)
         elif vote is None:
-            self.train_samples, self.vote_samples = _set_apart(self.train_samples, seed)
+            self.train_samples, self.vote_samples = self._set_apart(self.train_samples, seed)
         self.test_samples = (
-            None if test is None else checked_samples("test", test, like=self.train_samples)
+            None if test is None else self.checked("test", test, like=self.train_samples)
         )
         self._current = Weights(self.tensors())
         self._schema = Schema.of(self._current.weights)
@@ -169,9 +184,8 @@ class FrameworkLearner(MachineLearningInterface):
         """Return new tensors, trained from those given: a pure function with the data."""
         self.load(tensors)
         self.begin(rng)
-        x, y = self.train_samples
-        for rows in self.batches(rng):
-            self.step(x[rows], y[rows])
+        for x, y in self.mini_batches(rng):
+            self.step(x, y)
             if self.offset is not None:
                 self.shift(self.offset)
         return self.tensors()
@@ -182,6 +196,20 @@ class FrameworkLearner(MachineLearningInterface):
         for name, change in offset.items():
             np.add(tensors[name], change, out=tensors[name], casting="same_kind")
         self.load(tensors)
+
+    def checked(self, name: str, samples: Samples, *, like: Samples | None = None) -> Samples:
+        """Return samples in the form that `step` and `losses` take; see `checked_samples`."""
+        return checked_samples(name, samples, like=like)
+
+    def take(self, samples: Samples, rows: NDArray[np.intp]) -> Samples:
+        """Return some of the samples."""
+        x, y = samples
+        return x[rows], y[rows]
+
+    def mini_batches(self, rng: np.random.Generator) -> Iterator[Samples]:
+        """Yield what each `step` trains on."""
+        for rows in self.batches(rng):
+            yield self.take(self.train_samples, rows)
 
     def batches(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
         """Yield the rows of ``steps`` mini-batches."""
@@ -284,6 +312,37 @@ class FrameworkLearner(MachineLearningInterface):
         """Return the current weights, by reference."""
         return self._current
 
+    def mli_get_current_model(self, model_format: ModelFormat = ModelFormat.ONNX) -> ColearnModel:
+        """Return the current model, for use outside colearn.
+
+        Args:
+            model_format: ``ONNX`` and ``SAFETENSORS`` are bytes; ``NATIVE`` is the
+                framework's own object, apart from the learner.
+
+        Raises:
+            UnsupportedModel: The model has no such form.
+            MissingExtra: A converter is not installed.
+        """
+        if model_format is ModelFormat.SAFETENSORS:
+            parts = encode(self._current.weights, self._schema).parts
+            return ColearnModel(model_format, model=b"".join(parts))
+        self.load(self._current.weights)
+        model = self.native() if model_format is ModelFormat.NATIVE else self.onnx()
+        return ColearnModel(model_format, model=model)
+
+    def native(self) -> Any:
+        """Return a copy of the working model as the framework's own object."""
+        raise UnsupportedModel(
+            f"{type(self).__name__} has no model of a framework: take ModelFormat.SAFETENSORS"
+        )
+
+    def onnx(self) -> bytes:
+        """Return the working model as ONNX."""
+        raise UnsupportedModel(
+            f"{type(self).__name__} has no ONNX form, not yet: "
+            "take ModelFormat.NATIVE or ModelFormat.SAFETENSORS"
+        )
+
     def evaluate(self, weights: Weights, samples: Samples) -> float:
         """Score any weights on any samples; the current weights stay as they are.
 
@@ -291,7 +350,7 @@ class FrameworkLearner(MachineLearningInterface):
             SchemaMismatch: The weights do not fit the model.
             LearnerError: The samples cannot be used.
         """
-        x, y = checked_samples("given", samples, like=self.train_samples)
+        x, y = self.checked("given", samples, like=self.train_samples)
         self._load(weights)
         with _quiet():
             return self.score(x, y)
@@ -310,12 +369,24 @@ class FrameworkLearner(MachineLearningInterface):
         x, y = self.vote_samples
         with _quiet():
             values = self.losses(x, y) if metric == "loss" else self.errors(x, y)
-        if values.shape != (len(y),):
+        if values.shape != (len(x),):
             raise LearnerError(
                 f"{type(self).__name__} measured values of shape {values.shape} "
-                f"for {len(y)} samples: it must give one for each, shape ({len(y)},)"
+                f"for {len(x)} samples: it must give one for each, shape ({len(x)},)"
             )
         return values
+
+    def _set_apart(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
+        """Split into four fifths to train on and one fifth, at least one sample, to vote by."""
+        count = len(samples[0])
+        if count < 2:
+            raise LearnerError(
+                "there is one train sample, and one to vote by is taken from them: "
+                "at least two are needed, or vote samples of their own"
+            )
+        order = np.random.default_rng(seed).permutation(count)
+        held = max(1, count // 5)
+        return self.take(samples, order[held:]), self.take(samples, order[:held])
 
 
 def whole_number(name: str, value: object, *, least: int) -> int:
@@ -325,16 +396,20 @@ def whole_number(name: str, value: object, *, least: int) -> int:
     return int(value)
 
 
-def checked_samples(name: str, samples: Samples, *, like: Samples | None = None) -> Samples:
+def checked_samples(
+    name: str, samples: Samples, *, like: Samples | None = None, many_targets: bool = False
+) -> Samples:
     """Return samples as arrays, or raise `LearnerError` if nothing can be learned from them.
 
     ``like`` are samples whose x must have the same shape, apart from their number.
+    With ``many_targets`` y may have more axes than one.
     """
     x, y = np.asarray(samples[0]), np.asarray(samples[1])
-    if x.ndim < 1 or y.ndim != 1 or len(x) != len(y):
+    wrong_axes = y.ndim < 1 if many_targets else y.ndim != 1
+    if x.ndim < 1 or wrong_axes or len(x) != len(y):
         raise LearnerError(
             f"the {name} samples have x of shape {x.shape} and y of shape {y.shape}: "
-            "expected (n, ...) and (n,)"
+            f"expected (n, ...) and {'(n, ...)' if many_targets else '(n,)'}"
         )
     if not len(x):
         raise LearnerError(f"there are no {name} samples: at least one is needed")
@@ -351,20 +426,6 @@ def checked_samples(name: str, samples: Samples, *, like: Samples | None = None)
                 f"{part} of the {name} samples holds NaN or infinity: fill or drop those samples"
             )
     return x, y
-
-
-def _set_apart(samples: Samples, seed: int) -> tuple[Samples, Samples]:
-    """Split into four fifths to train on and one fifth, at least one sample, to vote by."""
-    x, y = samples
-    if len(x) < 2:
-        raise LearnerError(
-            "there is one train sample, and one to vote by is taken from them: "
-            "at least two are needed, or vote samples of their own"
-        )
-    order = np.random.default_rng(seed).permutation(len(x))
-    held = max(1, len(x) // 5)
-    kept, voting = order[held:], order[:held]
-    return (x[kept], y[kept]), (x[voting], y[voting])
 
 
 def _quiet() -> np.errstate:

@@ -16,7 +16,6 @@ from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.learners.trees import MAX_DEPTH, Forest, forest_schema, no_trees
-from colearn.ml_interface import ColearnModel, ModelFormat
 from colearn.protocols import Tensors
 
 try:
@@ -166,10 +165,9 @@ class ForestLearner(SupervisedLearner):
         trees = len(self._forest.tensors["nodes_per_tree"])
         return (trees * outputs + 1.0 / len(self.classes)) / (trees + 1)
 
-    def mli_get_current_model(self) -> ColearnModel:
+    def native(self) -> Forest:
         """Return the current `Forest`, which has ``predict`` and ``predict_proba``."""
-        self.load(self._current.weights)
-        return ColearnModel(ModelFormat.NATIVE, model=self._forest)
+        return self._forest
 
     def _grow(
         self, count: int, x: NDArray[Any], y: NDArray[Any]

@@ -26,7 +26,6 @@ from colearn.errors import (
 from colearn.learners.base import Options, Samples
 from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
-from colearn.ml_interface import ColearnModel, ModelFormat
 from colearn.protocols import Tensors
 
 try:
@@ -202,12 +201,19 @@ class SklearnLearner(SupervisedLearner):
             step = sklearn_private.perceptron_step
         step(self._model, x, targets, plan, rng)
 
-    def mli_get_current_model(self) -> ColearnModel:
+    def native(self) -> BaseEstimator:
         """Return a fitted clone of the estimator, with the parameters it was given."""
         model = clone(self._given)
         vars(model).update(copy.deepcopy(self._fresh) | vars(model))
-        _write(model, {name: np.array(t) for name, t in self._current.weights.items()})
-        return ColearnModel(ModelFormat.NATIVE, model=model)
+        _write(model, self.tensors())
+        return model
+
+    def onnx(self) -> bytes:
+        """Return the estimator as ONNX."""
+        from colearn.learners.onnx import from_sklearn  # noqa: PLC0415 - needs another extra
+
+        x = self.train_samples[0]
+        return from_sklearn(self.native(), x.shape[1], x.dtype)
 
     def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return probabilities, decisions or predicted numbers."""

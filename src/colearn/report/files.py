@@ -166,6 +166,11 @@ def write_weights(folder: Path, weights: Weights) -> None:
     _replace(folder / WEIGHTS_FILE, *encode(tensors, Schema.of(tensors)).parts)
 
 
+def write_model(path: Path, model: bytes) -> None:
+    """Write an exported model."""
+    _replace(path, model)
+
+
 def _replace(path: Path, *parts: Buffer) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     draft = path.with_name(f"{path.name}.part")

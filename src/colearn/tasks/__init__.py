@@ -5,8 +5,8 @@ a task, so that everything that is random in it follows from one seed.
 """
 
 from colearn.tasks.datasets import Dataset
-from colearn.tasks.registry import Task, get, names
+from colearn.tasks.registry import Task, frameworks, get, names
 from colearn.tasks.setting import Setting, build
 from colearn.tasks.splits import parse
 
-__all__ = ["Dataset", "Setting", "Task", "build", "get", "names", "parse"]
+__all__ = ["Dataset", "Setting", "Task", "build", "frameworks", "get", "names", "parse"]

@@ -58,6 +58,9 @@ def fashion_mnist(data_dir: Path | None, test_dir: Path | None) -> Dataset:
     return _dataset(*train, *test)
 
 
+LOADERS = {"fashion-mnist": fashion_mnist, "mnist": mnist}
+
+
 def _dataset(
     train_images: NDArray[np.uint8],
     train_labels: NDArray[np.uint8],

@@ -1,4 +1,4 @@
-"""The model of each task, as a learner around a scikit-learn estimator."""
+"""Models in scikit-learn: one for each task, as a learner."""
 
 from __future__ import annotations
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from colearn.errors import ConfigError
 from colearn.learners.base import FrameworkLearner, Samples
 from colearn.tasks.datasets import Dataset
-from colearn.tasks.images import fashion_mnist, mnist
 
-_FROM_FILES = {"fashion-mnist": fashion_mnist, "mnist": mnist}
+_MODELS = {"sklearn": "models", "torch": "torch_models"}
+"""By framework, the module here that makes a task's model a learner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,8 @@ class Task:
 
     Attributes:
         name: What the command line calls it.
+        home: Module here that loads the data; all but ``tabular`` read a folder.
+        framework: What the model is written in; a name may have one task for each.
         summary: The data, in one line.
         kind: Whether labels or numbers are predicted.
         classes: Labels are 0 … classes − 1; None for numbers.
@@ -38,6 +42,8 @@ class Task:
     """
 
     name: str
+    home: str
+    framework: str = "sklearn"
     summary: str
     kind: Literal["classification", "regression"] = "classification"
     classes: int | None
@@ -52,23 +58,25 @@ class Task:
         """Load the samples.
 
         Args:
-            data_dir: Folder of the idx files, where the task takes one.
+            data_dir: Folder of the data, where the task takes one.
             test_dir: Folder of the test part, if it is another one.
 
         Raises:
             ConfigError: The task takes no folder, needs one, or cannot use its files.
-            MissingExtra: scikit-learn is not installed.
+            MissingExtra: A package that reads the data is not installed.
         """
-        if self.name in _FROM_FILES:
-            return _FROM_FILES[self.name](data_dir, test_dir)
+        load: Callable[..., Dataset] = import_module(f"colearn.tasks.{self.home}").LOADERS[
+            self.name
+        ]
+        if self.home != "tabular":
+            return load(data_dir, test_dir)
         if data_dir or test_dir:
+            readers = dict.fromkeys(task.name for task in _TASKS if task.home != "tabular")
             raise ConfigError(
                 f"the task {self.name} brings its own data and reads no folder, but got "
-                f"{data_dir or test_dir}: leave it out, or take {' or '.join(_FROM_FILES)}"
+                f"{data_dir or test_dir}: leave it out, or take {' or '.join(readers)}"
             )
-        from colearn.tasks import tabular  # noqa: PLC0415 - needs scikit-learn
-
-        return tabular.LOADERS[self.name]()
+        return load()
 
     def learner(
         self,
@@ -94,12 +102,13 @@ class Task:
 
         Raises:
             ConfigError: A setting cannot be used.
-            MissingExtra: scikit-learn is not installed.
+            MissingExtra: The model's framework is not installed.
         """
         self._check(learning_rate, batch_size)
-        from colearn.tasks import models  # noqa: PLC0415 - needs scikit-learn
-
-        return models.learner(
+        make: Callable[..., FrameworkLearner] = import_module(
+            f"colearn.tasks.{_MODELS[self.framework]}"
+        ).learner
+        return make(
             self,
             train=train,
             vote=vote,
@@ -131,6 +140,7 @@ class Task:
 _TASKS = (
     Task(
         name="digits",
+        home="tabular",
         summary="1,797 handwritten digits of 8 × 8 pixels",
         classes=10,
         model="multilayer perceptron, 64-64-10, Adam",
@@ -141,6 +151,7 @@ _TASKS = (
     ),
     Task(
         name="breast-cancer",
+        home="tabular",
         summary="569 tumours, malignant or benign, by 30 measures of their cell nuclei",
         classes=2,
         model="logistic regression, SGD",
@@ -151,6 +162,7 @@ _TASKS = (
     ),
     Task(
         name="iris",
+        home="tabular",
         summary="150 iris flowers of three species, by 4 lengths",
         classes=3,
         model="random forest, grown tree by tree",
@@ -161,6 +173,7 @@ _TASKS = (
     ),
     Task(
         name="diabetes",
+        home="tabular",
         summary="442 patients, by 10 measures; predicts how the disease progresses",
         kind="regression",
         classes=None,
@@ -172,6 +185,7 @@ _TASKS = (
     ),
     Task(
         name="fashion-mnist",
+        home="images",
         summary="6,000 pictures of clothes, 28 × 28 pixels; all 70,000 with a data folder",
         classes=10,
         model="multilayer perceptron, 784-100-10, Adam",
@@ -182,6 +196,7 @@ _TASKS = (
     ),
     Task(
         name="mnist",
+        home="images",
         summary="70,000 handwritten digits of 28 × 28 pixels, from a data folder",
         classes=10,
         model="multilayer perceptron, 784-100-10, Adam",
@@ -191,26 +206,83 @@ _TASKS = (
         learning_rate=0.001,
         needs_data=True,
     ),
+    Task(
+        name="fashion-mnist",
+        home="images",
+        framework="torch",
+        summary="6,000 pictures of clothes, 28 × 28 pixels; all 70,000 with a data folder",
+        classes=10,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=40,
+        steps=25,
+        batch_size=32,
+        learning_rate=0.002,
+    ),
+    Task(
+        name="mnist",
+        home="images",
+        framework="torch",
+        summary="70,000 handwritten digits of 28 × 28 pixels, from a data folder",
+        classes=10,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=30,
+        steps=75,
+        batch_size=128,
+        learning_rate=0.002,
+        needs_data=True,
+    ),
+    Task(
+        name="cifar10",
+        home="pictures",
+        framework="torch",
+        summary="60,000 photographs of ten kinds of things, 32 × 32 pixels, from a data folder",
+        classes=10,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=60,
+        steps=75,
+        batch_size=128,
+        learning_rate=0.002,
+        needs_data=True,
+    ),
+    Task(
+        name="xray",
+        home="pictures",
+        framework="torch",
+        summary="5,856 chest X-rays, normal or pneumonia, at 64 × 64 pixels, from a data folder",
+        classes=2,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=30,
+        steps=26,
+        batch_size=32,
+        learning_rate=0.001,
+        needs_data=True,
+    ),
 )
-_BY_NAME = {task.name: task for task in _TASKS}
 
 
 def names() -> tuple[str, ...]:
     """Names of all tasks."""
-    return tuple(_BY_NAME)
+    return tuple(dict.fromkeys(task.name for task in _TASKS))
 
 
-def get(name: str) -> Task:
-    """The task of that name.
+def frameworks(name: str) -> tuple[str, ...]:
+    """What a task's model can be written in, the usual one first."""
+    return tuple(task.framework for task in _TASKS if task.name == name)
+
+
+def get(name: str, framework: str | None = None) -> Task:
+    """The task of that name, with its usual model or the one written in a framework.
 
     Raises:
-        ConfigError: There is none; the message lists the names.
+        ConfigError: There is none; the message lists what there is.
     """
-    try:
-        return _BY_NAME[name]
-    except KeyError:
-        close = difflib.get_close_matches(name, _BY_NAME, n=1)
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=1)
         meant = f"did you mean {close[0]}? " if close else ""
-        raise ConfigError(
-            f"no task is called {name!r}: {meant}Choose one of {', '.join(_BY_NAME)}"
-        ) from None
+        raise ConfigError(f"no task is called {name!r}: {meant}Choose one of {', '.join(names())}")
+    for task in _TASKS:
+        if task.name == name and framework in (None, task.framework):
+            return task
+    raise ConfigError(
+        f"the task {name} has no model for {framework!r}: choose {' or '.join(frameworks(name))}"
+    )

@@ -1,0 +1,85 @@
+"""Models in PyTorch: convolutional networks for pictures, as learners."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from colearn.errors import MissingExtra
+from colearn.learners.base import Samples
+from colearn.tasks.registry import Task
+
+try:
+    import torch
+    from torch import nn
+
+    from colearn.learners.torch import TorchLearner
+except ModuleNotFoundError:
+    raise MissingExtra("this task's model", "torch", "torch") from None
+
+_PICTURES = {
+    "mnist": (1, 28),
+    "fashion-mnist": (1, 28),
+    "cifar10": (3, 32),
+    "xray": (1, 64),
+}
+"""Channels and side of each task's pictures."""
+
+
+def learner(
+    task: Task,
+    *,
+    train: Samples,
+    vote: Samples,
+    test: Samples | None,
+    seed: int,
+    learning_rate: float,
+    batch_size: int,
+    policy: str,
+) -> TorchLearner:
+    """Make a learner of a task; see `Task.learner`."""
+    channels, side = _PICTURES[task.name]
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        module = convolutions(channels, side, outputs=task.classes or 1)
+    return TorchLearner(
+        module,
+        loss=nn.functional.cross_entropy,
+        optimizer=partial(torch.optim.Adam, lr=learning_rate),
+        train=train,
+        vote=vote,
+        test=test,
+        steps=task.steps,
+        batch_size=batch_size,
+        policy=policy,
+        seed=seed,
+    )
+
+
+def convolutions(channels: int, side: int, *, outputs: int) -> nn.Module:
+    """A network that reads flat pictures, small enough to train on a processor.
+
+    Args:
+        channels: 1 for grey, 3 for colour.
+        side: Pixels along an edge.
+        outputs: How many classes.
+    """
+    narrowest = 64 * (side // 8) ** 2
+    return nn.Sequential(
+        nn.Unflatten(1, (channels, side, side)),
+        *_halved(channels, 16),
+        *_halved(16, 32),
+        *_halved(32, 64),
+        nn.Flatten(),
+        nn.Dropout(0.25),
+        nn.Linear(narrowest, outputs),
+    )
+
+
+def _halved(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    """A convolution that halves a picture's side."""
+    return (
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
