@@ -51,10 +51,15 @@ class Merged:
     def merge(self, base: Tensors, state: Tensors, updates: Sequence[Trained]) -> Tensors:
         """M′ from M and the members' updates, given in member order.
 
+        Where drift correction has diverged in this round, M′ is M: what was trained is
+        not used, and from the next round on members train uncorrected.
+
         Raises:
             NotFinite: An update holds NaN or infinity, or M′ would.
             SchemaMismatch: An update has other tensors than M.
         """
+        if self.control is not None and controls.diverged(base, state, updates):
+            return base
         shares = self._shares(updates)
         step = self.center([move(base, update.tensors) for update in updates], shares)
         last = recall(state, _MOVE)
