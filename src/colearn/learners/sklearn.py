@@ -24,6 +24,7 @@ from colearn.errors import (
     UnusableWeights,
 )
 from colearn.learners.base import Options, Samples
+from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.ml_interface import ColearnModel, ModelFormat
 from colearn.protocols import Tensors
@@ -39,11 +40,15 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.privacy.guard import NoisySteps
+
 _MAX_SAMPLES_SEEN = 2.0**53
 
 # Its networks swallow Ctrl-C while they train, and only warn: the warning brings it back.
 _INTERRUPTED = "Training interrupted by user"
 warnings.filterwarnings("error", _INTERRUPTED, UserWarning)
+
+_PRIVATE_LOSSES = ("log_loss", "hinge", "squared_error", "huber")
 
 _REPLACED = {
     *("coef_", "intercept_", "coefs_", "intercepts_"),
@@ -114,8 +119,6 @@ class SklearnLearner(SupervisedLearner):
             name: value for name, value in vars(self._model).items() if name not in _REPLACED
         }
         super().__init__(train=(x, y), **options)
-        if _is_mlp(self._model):
-            self._fresh["batch_size"] = min(self.batch_size, len(self.train_samples[0]))
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the working model's tensors, C-contiguous."""
@@ -167,6 +170,8 @@ class SklearnLearner(SupervisedLearner):
 
     def step(self, x: NDArray[Any], y: NDArray[Any]) -> None:
         """Train on a mini-batch, or on a pass over the data."""
+        if _is_mlp(self._model):
+            self._model.batch_size = min(self.batch_size, len(x))
         try:
             with _lean():
                 self._model.partial_fit(x, y)
@@ -180,6 +185,22 @@ class SklearnLearner(SupervisedLearner):
                 f"training failed: {one_line(reason)}; "
                 "lower the learning rate or scale the features"
             ) from None
+
+    def no_private_training(self) -> str | None:
+        """Why this estimator cannot be trained privately; None if it can."""
+        return _no_private_training(self._model)
+
+    def noisy_step(
+        self, x: NDArray[Any], y: NDArray[Any], plan: NoisySteps, rng: np.random.Generator
+    ) -> None:
+        """Train on a batch by clipped and noisy gradients."""
+        from colearn.learners import sklearn_private  # noqa: PLC0415 - for who asks for privacy
+
+        targets = y if self.classes is None else label_index(y, self.classes)
+        step = sklearn_private.linear_step
+        if _is_mlp(self._model):
+            step = sklearn_private.perceptron_step
+        step(self._model, x, targets, plan, rng)
 
     def mli_get_current_model(self) -> ColearnModel:
         """Return a fitted clone of the estimator, with the parameters it was given."""
@@ -349,6 +370,24 @@ def _unsupported_parameter(estimator: BaseEstimator) -> str | None:
             "not yet with learning_rate='invscaling': a fresh optimiser starts at the full rate; "
             "use learning_rate='constant'"
         )
+    return None
+
+
+def _no_private_training(model: BaseEstimator) -> str | None:
+    """Why a model cannot be trained by `sklearn_private`; None if it can."""
+    if model.loss not in _PRIVATE_LOSSES:
+        return f"not yet with the loss {model.loss!r}: use one of {', '.join(_PRIVATE_LOSSES)}"
+    if _is_mlp(model):
+        return None
+    if model.learning_rate not in ("constant", "invscaling"):
+        return (
+            f"not yet with learning_rate={model.learning_rate!r}: its first steps are so large "
+            "that the noise in them would be all; use learning_rate='constant' and a small eta0"
+        )
+    if model.penalty not in (None, "l2"):
+        return f"not yet with penalty={model.penalty!r}: use 'l2' or None"
+    if getattr(model, "class_weight", None):
+        return "not yet with class_weight: leave it out"
     return None
 
 
