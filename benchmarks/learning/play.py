@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +16,11 @@ from benchmarks.learning.cells import Cell
 from benchmarks.learning.data import shares
 from colearn.methods.moves import trained
 from colearn.protocols import Method, Tensors, Trained
-from colearn.records import Rule, digest_of
-from colearn.rules import Outcome, tally
+from colearn.records import Experiment, digest_of
+from colearn.rules import Outcome, start, tally
 from colearn.voting import committee, policy
 
 BATCH = 32
-RULE = Rule()
 
 
 class Run:
@@ -118,7 +118,14 @@ class Run:
                 approve, reject = (
                     (approve, reject | 1 << place) if good else (approve | 1 << place, reject)
                 )
-        return tally(RULE, len(present), approve, reject, 0) is Outcome.ACCEPTED
+        opened = start(
+            Experiment(
+                members=tuple(self.members[index] for index in present), initial="", schema=""
+            ),
+            now=0,
+        )
+        counted = msgspec.structs.replace(opened, approve=approve, reject=reject)
+        return tally(counted) is Outcome.ACCEPTED
 
     def accuracy(self) -> float:
         """Of the current model, on the test set."""
