@@ -237,6 +237,23 @@ def test_correction_that_diverges_is_given_up(name):
     assert digest(one.merge(BASE, state, updates())) != digest(BASE)
 
 
+@pytest.mark.parametrize("name", CORRECTED)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_state_stays_finite_however_far_members_move(name, kind):
+    """Updates at the end of a dtype's range overflow no state: it can be stored and read."""
+    one, far = method(name), np.finfo(kind).max
+    base = {"w": np.zeros(3, kind)}
+    state = {}
+    for sign in (1, -1, 1, -1):
+        given = [
+            Trained(member, {"w": np.array([sign, -sign, place / 2], kind) * far}, 4, 1)
+            for place, member in enumerate(MEMBERS)
+        ]
+        state = one.advance(base, state, given[: 3 if one.all_train else 1], given[0].tensors)
+        assert all(np.isfinite(tensor).all() for tensor in state.values())
+        assert digest(state)
+
+
 def test_strength_follows_from_the_first_corrected_round():
     """Half the spread that was left is three quarters of the offset, and stays so."""
     fast = method("fast")

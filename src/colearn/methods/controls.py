@@ -18,6 +18,7 @@ ones were, correction has *diverged*, and is given up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from urllib.parse import quote
 import numpy as np
 
 from colearn.methods.centers import Center, equal_mean
-from colearn.methods.memory import State, recall, record
+from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import Move, added, move, total
 from colearn.protocols import Tensors, Trained
 
@@ -60,6 +61,8 @@ def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> bool:
     if found is None:
         return False
     now, before = found
+    if not (math.isfinite(now.whole) and math.isfinite(before.whole)):
+        return True
     return now.whole > _NO_SHORTER * before.whole and now.apart > _APART * now.whole
 
 
@@ -79,7 +82,9 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
         now, before = found
         closer = 1.0 - now.apart / before.apart if before.apart else 1.0
         strength = np.array(min(max(_GAIN * closer, 0.0), 1.0))
-    return result if strength is None else result | {_STRENGTH: strength}
+    if strength is not None:
+        result[_STRENGTH] = strength
+    return result if is_finite(result) else {_STRENGTH: np.array(0.0)}
 
 
 def _spreads(
@@ -98,14 +103,14 @@ def _spreads(
 
 
 def _spread(moves: Sequence[Move]) -> _Spread:
-    common = equal_mean(moves)
-    apart = [total(((1.0, each), (-1.0, common))) for each in moves]
-    return _Spread(sum(map(_square, moves)), sum(map(_square, apart)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        common = equal_mean(moves)
+        apart = [total(((1.0, each), (-1.0, common))) for each in moves]
+        return _Spread(sum(map(_square, moves)), sum(map(_square, apart)))
 
 
 def _square(one: Move) -> float:
-    with np.errstate(over="ignore"):
-        return sum(added(np.square(part)) for part in one.values())
+    return sum(added(np.square(part)) for part in one.values())
 
 
 def _control(base: Tensors, state: Tensors, update: Trained) -> Move:

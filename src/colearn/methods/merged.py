@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from colearn.methods import controls
 from colearn.methods.centers import Center
-from colearn.methods.memory import State, recall, record
+from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import (
     as_in,
     counts,
@@ -79,7 +79,8 @@ class Merged:
             elif last is not None:
                 last = total(((0.5, last),))
             if last is not None:
-                result |= record(_MOVE, last, base)
+                remembered = record(_MOVE, last, base)
+                result = remembered if is_finite(remembered) else {}
         if self.control is not None:
             result |= controls.advance(base, state, updates, self.control)
         return result
