@@ -154,7 +154,10 @@ def _all() -> Iterator[tuple[str, Cell]]:
         replace(SHIELD, learners=50, attack="sign-flip", strength=3.0, liars=0.3),
     )
     for learners in (100, 1000):
-        yield f"committee/fast/64 of {learners}", replace(FAST, learners=learners, committee=64)
+        yield (
+            f"committee/fast/64 of {learners}",
+            replace(FAST, split="iid", learners=learners, committee=64),
+        )
 
 
 CELLS: dict[str, Cell] = dict(_all())

@@ -16,6 +16,7 @@ from colearn.tasks import splits
 from colearn.tasks.idx import read_images
 
 SAMPLES = 5_000
+_EACH = 500
 _FOLDERS = {
     "mnist": ("COLEARN_MNIST", "package"),
     "fashion-mnist": ("COLEARN_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"),
@@ -47,7 +48,7 @@ def shares(cell: Cell, seed: int) -> Shares:
     """Draw the samples of a cell and share them out; the same seed gives the same."""
     rng = np.random.default_rng((seed, 1))
     x, y, x_test, y_test = _load(cell.data)
-    rows = rng.permutation(len(x))[: max(SAMPLES, 50 * cell.learners)]
+    rows = rng.permutation(len(x))[: max(SAMPLES, _EACH * cell.learners)]
     x, y = x[rows], y[rows]
     parts = [rng.permutation(part) for part in splits.parse(cell.split)(y, cell.learners, rng)]
     held = [max(1, len(part) // _VOTE_SHARE) for part in parts]

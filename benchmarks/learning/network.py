@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from colearn.learners.measures import log_loss
+from colearn.learners.measures import log_loss, wrong
 from colearn.protocols import Tensors
 
 Stack = dict[str, NDArray[np.float32]]
@@ -125,6 +125,11 @@ def probabilities(weights: Tensors, x: NDArray[np.float32]) -> NDArray[np.float3
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=-1, keepdims=True)
     return logits
+
+
+def errors(weights: Tensors, x: NDArray[np.float32], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1 for each sample that is taken for another class, else 0; likewise."""
+    return wrong(probabilities(weights, x), y)
 
 
 def losses(weights: Tensors, x: NDArray[np.float32], y: NDArray[np.int64]) -> NDArray[np.float64]:

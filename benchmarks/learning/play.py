@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +16,11 @@ from benchmarks.learning.cells import Cell
 from benchmarks.learning.data import shares
 from colearn.methods.moves import trained
 from colearn.protocols import Method, Tensors, Trained
-from colearn.records import Rule, digest_of
-from colearn.rules import Outcome, tally
+from colearn.records import Experiment, digest_of
+from colearn.rules import Outcome, start, tally
 from colearn.voting import committee, policy
 
 BATCH = 32
-RULE = Rule()
 
 
 class Run:
@@ -104,12 +104,13 @@ class Run:
     def vote(self, present: list[int], proposer: int, proposal: Tensors) -> bool:
         """The decision: votes of those present, counted by the product's own rule."""
         one = policy(self.cell.policy)
+        measure = network.losses if one.metric == "loss" else network.errors
         honest = {}
         for place, index in enumerate(present):
             if index != proposer and index not in self.liars:
                 rows = self.held.vote[index]
-                before, after = self._losses(self.model, rows), self._losses(proposal, rows)
-                honest[place] = one.vote(before, after, self.held.y[rows])
+                x, y = self.held.x[rows], self.held.y[rows]
+                honest[place] = one.vote(measure(self.model, x, y), measure(proposal, x, y), y)
         good = 2 * sum(vote is True for vote in honest.values()) > len(honest)
         approve = sum(1 << place for place, vote in honest.items() if vote is True)
         reject = sum(1 << place for place, vote in honest.items() if vote is False)
@@ -118,7 +119,14 @@ class Run:
                 approve, reject = (
                     (approve, reject | 1 << place) if good else (approve | 1 << place, reject)
                 )
-        return tally(RULE, len(present), approve, reject, 0) is Outcome.ACCEPTED
+        opened = start(
+            Experiment(
+                members=tuple(self.members[index] for index in present), initial="", schema=""
+            ),
+            now=0,
+        )
+        counted = msgspec.structs.replace(opened, approve=approve, reject=reject)
+        return tally(counted) is Outcome.ACCEPTED
 
     def accuracy(self) -> float:
         """Of the current model, on the test set."""
@@ -131,9 +139,6 @@ class Run:
             self.model, attacks.triggered(self.held.x_test[others])
         ).argmax(axis=-1)
         return float((guesses == attacks.TARGET).mean())
-
-    def _losses(self, weights: Tensors, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        return network.losses(weights, self.held.x[rows], self.held.y[rows])
 
     def _committee(self, index: int) -> list[int]:
         """Who takes part in a round."""

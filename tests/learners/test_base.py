@@ -279,3 +279,30 @@ def test_measuring_the_wrong_shape_is_refused():
 def test_weights_that_overflow_are_rejected_quietly():
     """Absurd but finite weights lose the vote, without a warning."""
     assert learner().mli_test_weights(guess(1e200)).vote is False
+
+
+def test_policy_sees_the_targets_of_the_vote_samples():
+    """A policy that looks at classes gets those of the very samples that it compares."""
+
+    class Looking:
+        metric = "loss"
+
+        def vote(self, before, after, targets, /):
+            self.seen = targets
+            return len(before) == len(after) == len(targets)
+
+    policy = Looking()
+    one = learner(vote=samples(6, 50), policy=policy)
+    assert one.mli_test_weights(guess(3)).vote is True
+    assert policy.seen is one.vote_samples[1]
+
+
+def test_offset_is_added_after_every_step_of_any_learner():
+    """A learner that only says how to read and set tensors is shifted all the same."""
+    one = learner(steps=3)
+    free = one.train({"guess": np.zeros(1)}, np.random.default_rng(0))["guess"]
+    one.set_offset({"guess": np.array([10.0])})
+    shifted = one.train({"guess": np.zeros(1)}, np.random.default_rng(0))["guess"]
+    assert shifted - free > 20
+    one.set_offset(None)
+    assert one.train({"guess": np.zeros(1)}, np.random.default_rng(0))["guess"] == free

@@ -17,19 +17,17 @@ from colearn.methods.merged import Merged
 from colearn.methods.plain import Plain
 from colearn.protocols import Method
 
-_MOMENTUM = 0.5
-
 METHODS: dict[str, Method] = {
     each.name: each
     for each in (
         Plain(),
         Merged("solo-dc", mean, control=mean, all_train=False),
-        Merged("fast", mean, control=mean, momentum=_MOMENTUM, by_samples=True),
+        Merged("fast", mean, control=mean, momentum=0.6, by_samples=True),
         Merged(
             "shield",
             partial(nearby_mean, reach=2.0),
             control=partial(nearby_mean, reach=1.5),
-            momentum=_MOMENTUM,
+            momentum=0.5,
         ),
         Merged("average", mean, by_samples=True),
         Merged("median", median),

@@ -7,6 +7,7 @@ liar could declare anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -51,7 +52,7 @@ def geometric_median(moves: Sequence[Move], shares: Sequence[float]) -> Move:  #
     for _ in range(_WEISZFELD_STEPS):
         distances = [distance(each, center) for each in moves]
         typical = sorted(distances)[len(distances) // 2]
-        if typical == 0:
+        if typical in (0, math.inf):
             break
         pulls = [1.0 / max(each, _WEISZFELD_TOLERANCE * typical) for each in distances]
         whole = sum(pulls)

@@ -3,25 +3,46 @@
 Control variates as in SCAFFOLD (arXiv 1910.06378) and SAGA (arXiv 1407.0202), but in
 units of displacement, and made of what is public anyway. A member's *control* h_i is
 how far one training step of its own moved it. When it trains, every step adds an
-offset, h̄ − h_i: so it moves as the members do on average, whatever its own data say.
-Its update less that offset gives its next control. This costs no bytes, and holds for
-any optimiser.
+offset, s · (h̄ − h_i): so it moves as the members do on average, whatever its own data
+say. Its update less that offset gives its next control. This costs no bytes, and holds
+for any optimiser.
 
 A member's first training is not corrected; who is absent keeps its control.
+
+Correction helps only while controls foretell what members will do, and at a large
+learning rate they do not. The first corrected round shows it: the members' moves
+should now lie closer together than without. How much closer sets the strength s for
+good. And where, in any round, corrected moves are no shorter than the uncorrected
+ones were, correction has *diverged*, and is given up.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import quote
 
-from colearn.methods.centers import Center
-from colearn.methods.memory import State, recall, record
-from colearn.methods.moves import Move, move, total
+import numpy as np
+
+from colearn.methods.centers import Center, equal_mean
+from colearn.methods.memory import State, is_finite, recall, record
+from colearn.methods.moves import Move, added, move, total
 from colearn.protocols import Tensors, Trained
 
 _CENTER = "center"
 _CONTROL = "control"
+_STRENGTH = "strength"
+_GAIN = 1.5
+_NO_SHORTER = 0.95
+_APART = 0.5
+
+
+class _Spread(NamedTuple):
+    """Squared lengths of some moves, and how much of them is not common to all."""
+
+    whole: float
+    apart: float
 
 
 def offset(state: Tensors, member: str) -> State | None:
@@ -29,12 +50,27 @@ def offset(state: Tensors, member: str) -> State | None:
     center, own = recall(state, _CENTER), recall(state, _key(member))
     if center is None or own is None:
         return None
-    told = total(((1.0, center), (-1.0, own)))
+    strength = float(state.get(_STRENGTH, np.array(1.0)))
+    told = total(((strength, center), (-strength, own)))
     return {name: part.astype(state[f"{_CENTER}/{name}"].dtype) for name, part in told.items()}
+
+
+def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> bool:
+    """Whether corrected moves are as long as uncorrected ones, and mostly not common."""
+    found = _spreads(base, state, updates)
+    if found is None:
+        return False
+    now, before = found
+    if not (math.isfinite(now.whole) and math.isfinite(before.whole)):
+        return True
+    return now.whole > _NO_SHORTER * before.whole and now.apart > _APART * now.whole
 
 
 def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> State:
     """The controls after a round, and what ``center`` makes of them."""
+    strength = state.get(_STRENGTH)
+    if (strength is not None and not strength) or diverged(base, state, updates):
+        return {_STRENGTH: np.array(0.0)}
     controls = {key: recall(state, key) or {} for key in _keys(state)}
     for update in updates:
         controls[_key(update.member)] = _control(base, state, update)
@@ -42,7 +78,39 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     result = record(_CENTER, center(moves, [1.0 / len(moves)] * len(moves)), base)
     for key, each in controls.items():
         result |= record(key, each, base)
-    return result
+    if strength is None and (found := _spreads(base, state, updates)) is not None:
+        now, before = found
+        closer = 1.0 - now.apart / before.apart if before.apart else 1.0
+        strength = np.array(min(max(_GAIN * closer, 0.0), 1.0))
+    if strength is not None:
+        result[_STRENGTH] = strength
+    return result if is_finite(result) else {_STRENGTH: np.array(0.0)}
+
+
+def _spreads(
+    base: Tensors, state: Tensors, updates: Sequence[Trained]
+) -> tuple[_Spread, _Spread] | None:
+    """Of the moves of those who were corrected, and of what they did before by themselves."""
+    corrected = [
+        (move(base, update.tensors), total(((float(update.steps), own),)))
+        for update in updates
+        if (own := recall(state, _key(update.member))) is not None
+    ]
+    if len(corrected) < 2:
+        return None
+    now, before = zip(*corrected, strict=True)
+    return _spread(now), _spread(before)
+
+
+def _spread(moves: Sequence[Move]) -> _Spread:
+    with np.errstate(over="ignore", invalid="ignore"):
+        common = equal_mean(moves)
+        apart = [total(((1.0, each), (-1.0, common))) for each in moves]
+        return _Spread(sum(map(_square, moves)), sum(map(_square, apart)))
+
+
+def _square(one: Move) -> float:
+    return sum(added(np.square(part)) for part in one.values())
 
 
 def _control(base: Tensors, state: Tensors, update: Trained) -> Move:
@@ -50,7 +118,7 @@ def _control(base: Tensors, state: Tensors, update: Trained) -> Move:
     terms = [(1.0 / update.steps, move(base, update.tensors))]
     told = offset(state, update.member)
     if told is not None:
-        terms.append((-1.0, {name: part.astype("float64") for name, part in told.items()}))
+        terms.append((-1.0, {name: part.astype(np.float64) for name, part in told.items()}))
     return total(terms)
 
 

@@ -28,7 +28,15 @@ def recall(state: Tensors, key: str) -> Move | None:
 
 def record(key: str, move: Move, like: Tensors) -> State:
     """The tensors that hold a move: as precise as the weights, and at least as float32."""
-    return {
-        f"{key}/{name}": part.astype(np.float64 if like[name].dtype.itemsize > 4 else np.float32)
-        for name, part in move.items()
-    }
+    with np.errstate(over="ignore"):
+        return {
+            f"{key}/{name}": part.astype(
+                np.float64 if like[name].dtype.itemsize > 4 else np.float32
+            )
+            for name, part in move.items()
+        }
+
+
+def is_finite(state: State) -> bool:
+    """Whether a state can be stored: what overflows must be forgotten instead."""
+    return all(np.isfinite(tensor).all() for tensor in state.values())

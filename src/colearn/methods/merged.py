@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from colearn.methods import controls
 from colearn.methods.centers import Center
-from colearn.methods.memory import State, recall, record
+from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import (
     as_in,
     counts,
@@ -51,10 +51,15 @@ class Merged:
     def merge(self, base: Tensors, state: Tensors, updates: Sequence[Trained]) -> Tensors:
         """M′ from M and the members' updates, given in member order.
 
+        Where drift correction has diverged in this round, M′ is M: what was trained is
+        not used, and from the next round on members train uncorrected.
+
         Raises:
             NotFinite: An update holds NaN or infinity, or M′ would.
             SchemaMismatch: An update has other tensors than M.
         """
+        if self.control is not None and controls.diverged(base, state, updates):
+            return base
         shares = self._shares(updates)
         step = self.center([move(base, update.tensors) for update in updates], shares)
         last = recall(state, _MOVE)
@@ -74,7 +79,8 @@ class Merged:
             elif last is not None:
                 last = total(((0.5, last),))
             if last is not None:
-                result |= record(_MOVE, last, base)
+                remembered = record(_MOVE, last, base)
+                result = remembered if is_finite(remembered) else {}
         if self.control is not None:
             result |= controls.advance(base, state, updates, self.control)
         return result

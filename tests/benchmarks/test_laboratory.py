@@ -1,0 +1,90 @@
+"""The laboratory runs the product's own code, repeatably, and keeps what it found."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    """Import the laboratory, which is no part of the package."""
+    pytest.importorskip("sklearn")
+    sys.path.insert(0, str(ROOT))
+    try:
+        return [import_module(f"benchmarks.learning.{name}") for name in ("cache", "cells", "play")]
+    finally:
+        sys.path.remove(str(ROOT))
+
+
+@pytest.fixture
+def cell(laboratory):
+    """A cell that takes a moment and needs no data folder."""
+    _, cells, _ = laboratory
+    return replace(cells.FAST, data="digits", learners=5, rounds=4, steps=10)
+
+
+def test_cells_are_repeated_and_learn(laboratory, cell):
+    """The same cell and seed give the same curve, and it rises."""
+    *_, play = laboratory
+    one, again = play.play(cell, 0), play.play(cell, 0)
+    assert one["curve"] == again["curve"]
+    assert one["curve"][-1] > one["curve"][0] + 0.3
+    assert play.play(cell, 1)["curve"] != one["curve"]
+
+
+def test_methods_errors_stop_the_laboratory(laboratory, cell, monkeypatch):
+    """What is measured is the product's method: where that fails, so does the run."""
+    *_, play = laboratory
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("colearn.methods.merged.total", broken)
+    with pytest.raises(ZeroDivisionError):
+        play.play(cell, 0)
+
+
+@pytest.mark.parametrize(
+    "attack", ["label-flip", "sign-flip", "noise", "free-ride", "little", "backward", "gone"]
+)
+def test_every_attack_runs(laboratory, cell, attack):
+    """Each attack changes what comes out."""
+    *_, play = laboratory
+    attacked = replace(cell, method="shield", data="digits", attack=attack, strength=1.0, liars=0.4)
+    honest = play.play(replace(cell, method="shield"), 0)
+    assert play.play(attacked, 0)["curve"] != honest["curve"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"absent": 0.5},
+        {"committee": 3},
+        {"optimiser": "adam"},
+        {"method": "solo"},
+        {"method": "pooled"},
+        {"method": "fedprox"},
+    ],
+)
+def test_settings_matter(laboratory, cell, change):
+    """Each setting of a cell changes what comes out."""
+    *_, play = laboratory
+    assert play.play(replace(cell, **change), 0)["curve"] != play.play(cell, 0)["curve"]
+
+
+def test_results_are_found_again(laboratory, cell, tmp_path):
+    """A result lies where its cell and seed say, and nowhere else."""
+    cache, *_ = laboratory
+    file = cache.path(tmp_path, cell, 0)
+    assert cache.read(file) is None
+    cache.write(file, {"curve": [0.5]})
+    assert cache.read(cache.path(tmp_path, replace(cell), 0)) == {"curve": [0.5]}
+    assert cache.path(tmp_path, cell, 1) != file
+    assert cache.path(tmp_path, replace(cell, rounds=5), 0) != file
