@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-from colearn.errors import BadSignature, ConfigError, LedgerError, MissingExtra, RefusedEvent
+from colearn.errors import BadSignature, ColearnError, ConfigError, LedgerError, MissingExtra
 from colearn.records import Experiment, digest_of, encode
 
 try:
@@ -153,22 +153,22 @@ class Client:
                 ]
             )
 
-    def settle(self, sent: Sent) -> int | RefusedEvent | BadSignature | LedgerError:
-        """Wait until a transaction is in a block; return its number, or why it was refused.
+    def hasten(self, sent: Sent, newest: int) -> None:
+        """Look after a transaction of which nothing is seen up to the block ``newest``.
+
+        It is sent again where it is lost, and replaced where it is stuck.
 
         Raises:
-            LedgerError: No block takes it.
+            RefusedEvent: The contract refused it.
+            BadSignature: It refused a ballot's signature.
+            LedgerError: It was reverted for another reason, or no block takes it.
         """
         with _reported():
-            receipt = self._sender.settle(sent)
-            if receipt["status"] == 1:
-                return int(receipt["blockNumber"])
-            return self._refusal(sent.call, receipt["blockNumber"])
-
-    def again(self, sent: Sent) -> None:
-        """Send a transaction again, the same bytes, to a chain that has lost it."""
-        with _reported():
-            self._sender.again(sent)
+            receipt = self._sender.receipt(sent)
+            if receipt is not None and receipt["status"] != 1:
+                raise self._refusal(sent.call, receipt["blockNumber"])
+            if receipt is None or receipt["blockNumber"] <= newest:
+                self._sender.hasten(sent)
 
     def head(self) -> Head:
         """The newest block that counts, and the time; in this process, of the block to come."""
@@ -236,7 +236,7 @@ class Client:
         decoded = self._contract.events[name]().process_log(log)
         return Log(block, hashed, when, bytes(log["transactionHash"]), name, decoded["args"])
 
-    def _refusal(self, call: Call, block: int) -> RefusedEvent | BadSignature | LedgerError:
+    def _refusal(self, call: Call, block: int) -> ColearnError:
         """What stands for the reason of a reverted transaction, found by repeating it."""
         reason = "for no reason that can be found"
         try:

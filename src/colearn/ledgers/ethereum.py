@@ -22,11 +22,20 @@ from typing import Any, NamedTuple, Self
 from colearn import rules
 from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Chain, Client, Depth, Head, Log
-from colearn.ledgers.contract import call_of, events_of, rule_to_abi, together
+from colearn.ledgers.contract import call_of, commitment_on, events_of, rule_to_abi, together
 from colearn.ledgers.inprocess import InProcessChain
-from colearn.ledgers.sender import Sent
 from colearn.ledgers.signing import compact_of
-from colearn.records import Ballot, Entry, Event, Experiment, Propose, Vote, digest_of, encode
+from colearn.records import (
+    Ballot,
+    Digest,
+    Entry,
+    Event,
+    Experiment,
+    Propose,
+    Vote,
+    digest_of,
+    encode,
+)
 from colearn.rules import Decision, State
 
 _MARKS = 256
@@ -37,7 +46,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25
 class _Act(NamedTuple):
     """Events that one transaction puts on the ledger, all or none."""
 
-    events: Sequence[Event]
+    events: tuple[Event, ...]
     name: str
     arguments: tuple[Any, ...]
 
@@ -85,6 +94,7 @@ class EthereumLedger:
         self._sending = Lock()
         self._first_block = first_block
         self._head: Head | None = None
+        self._folds = 0
         self._look()
 
     @classmethod
@@ -170,7 +180,7 @@ class EthereumLedger:
             RefusedEvent: The rules do not allow one of them now; those before it stand.
             LedgerError: A sender's key is not held, or the chain did not take a transaction.
         """
-        return self._submit([_Act([event], *call_of(event)) for event in events])
+        return self._submit([_Act((event,), *call_of(event)) for event in events])
 
     def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
         """Append a proposal and the votes on it, all by one transaction, or nothing.
@@ -191,7 +201,13 @@ class EthereumLedger:
         ballots = sorted(ballots, key=lambda each: place.get(each.sender, len(place)))
         votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
         signed = {each.sender: (each.choice, compact_of(each.signature)) for each in ballots}
-        return self._submit([_Act([propose, *votes], *together(propose, signed, members))])
+        return self._submit([_Act((propose, *votes), *together(propose, signed, members))])
+
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote until it is revealed with the salt; bound to chain and contract."""
+        return commitment_on(
+            chain_id=self._client.chain_id, contract=self.address, vote=vote, salt=salt
+        )
 
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``.
@@ -205,20 +221,34 @@ class EthereumLedger:
                 head = self._look()
                 if len(self._entries) > seen or head.time >= until or self._client.jump(until):
                     return
-            self._client.wake(head, until)
+            if pause == _LONGEST_PAUSE_SECONDS:
+                self._client.wake(head, until)
             time.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _submit(self, acts: Sequence[_Act]) -> Entry:
         with self._sending:
             allowed, refusal = self._allowed(acts)
-            seen = len(self._entries)
+            seen, folds = len(self._entries), self._folds
             calls = [(act.events[0].sender, act.name, act.arguments) for act in allowed]
-            for act, sent in zip(allowed, self._client.send(calls), strict=True):
-                last = self._settled(act, sent, seen)
+            sent = self._client.send(calls)
+            waiting = list(zip(allowed, sent, strict=True))
+            pause = _FIRST_PAUSE_SECONDS
+            while True:
+                with self._lock:
+                    head = self._look()
+                    fresh = self._entries[seen if folds == self._folds else 0 :]
+                ordered = {entry.event: entry for entry in fresh}
+                waiting = [each for each in waiting if each[0].events[-1] not in ordered]
+                if not waiting:
+                    break
+                for _, transaction in waiting:
+                    self._client.hasten(transaction, head.block)
+                time.sleep(pause)
+                pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
             if refusal is not None:
                 raise refusal
-            return last
+            return ordered[allowed[-1].events[-1]]
 
     def _allowed(self, acts: Sequence[_Act]) -> tuple[list[_Act], RefusedEvent | None]:
         """The acts before the first that the rules refuse; and why they do.
@@ -236,29 +266,10 @@ class EthereumLedger:
         for place, act in enumerate(acts):
             for event in act.events:
                 try:
-                    state, _ = rules.apply(state, event, head.time)
+                    state, _ = rules.apply(state, event, head.time, self.commitment)
                 except RefusedEvent as refusal:
                     return list(acts[:place]), refusal
         return list(acts), None
-
-    def _settled(self, act: _Act, sent: Sent, seen: int) -> Entry:
-        """Wait until what was sent is on the ledger, or raise why it is not."""
-        while True:
-            block = self._client.settle(sent)
-            if not isinstance(block, int):
-                raise block
-            pause = _FIRST_PAUSE_SECONDS
-            while True:
-                with self._lock:
-                    counts = self._look().block >= block
-                    for entry in reversed(self._entries[min(seen, len(self._entries)) :]):
-                        if entry.event == act.events[-1]:
-                            return entry
-                if counts:
-                    break
-                time.sleep(pause)
-                pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
-            self._client.again(sent)
 
     def _look(self) -> Head:
         """Read what is new on the chain; return the newest block that counts."""
@@ -312,6 +323,7 @@ class EthereumLedger:
         self._marks.append(_Mark(head, len(self._logs)))
 
     def _begin(self) -> None:
+        self._folds += 1
         self._logs: list[Log] = []
         self._entries: list[Entry] = []
         self._decisions: list[Decision] = []
@@ -330,7 +342,7 @@ class EthereumLedger:
         self._keep(*rules.advance(self._state, log.time))
         for event in events_of(log.name, log.values, self._state):
             try:
-                self._keep(*rules.apply(self._state, event, log.time))
+                self._keep(*rules.apply(self._state, event, log.time, self.commitment))
             except RefusedEvent as reason:
                 raise CorruptLedger(
                     f"the contract at {self.address} records what the rules refuse: {reason}"

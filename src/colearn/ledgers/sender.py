@@ -41,12 +41,15 @@ class Sent:
         fields: All that was signed.
         raw: The newest of its signed forms.
         hashes: Of all its forms; they share a nonce, so that at most one gets in a block.
+        first: When it was sent, by the machine's monotonic clock.
+        tried: When it was sent last.
     """
 
     def __init__(self, call: Call, fields: dict[str, Any], key: bytes) -> None:
         self.call = call
         self.fields = fields
         self.hashes: list[bytes] = []
+        self.first = self.tried = time.monotonic()
         self.sign(key)
 
     def sign(self, key: bytes) -> None:
@@ -96,25 +99,33 @@ class Sender:
         Raises:
             LedgerError: No block takes it.
         """
-        began = since = time.monotonic()
         pause = _FIRST_POLL_SECONDS
         while True:
             receipt = self.receipt(sent)
             if receipt is not None:
                 return receipt
-            now = time.monotonic()
-            if now - began > GIVE_UP_SECONDS:
-                self._nonces.pop(sent.call.sender, None)
-                raise LedgerError(
-                    f"no block takes the transaction of {sent.call.sender} with nonce "
-                    f"{sent.fields['nonce']}, after {GIVE_UP_SECONDS:.0f} seconds: "
-                    "is the chain making blocks?"
-                )
-            if now - since > STUCK_SECONDS:
-                since = now
-                self._replace(sent)
+            self.hasten(sent)
             time.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_POLL_SECONDS)
+
+    def hasten(self, sent: Sent) -> None:
+        """Replace a transaction that no block takes, once it is stuck.
+
+        Raises:
+            LedgerError: It has been for too long.
+        """
+        now = time.monotonic()
+        if now - sent.first > GIVE_UP_SECONDS:
+            self._nonces.pop(sent.call.sender, None)
+            raise LedgerError(
+                f"no block takes the transaction of {sent.call.sender} with nonce "
+                f"{sent.fields['nonce']}, after {GIVE_UP_SECONDS:.0f} seconds: "
+                "is the chain making blocks?"
+            )
+        if now - sent.tried > STUCK_SECONDS:
+            sent.tried = now
+            self._again(sent)
+            self._replace(sent)
 
     def receipt(self, sent: Sent) -> Receipt | None:
         """What became of a transaction; None if it is in no block."""
@@ -126,7 +137,7 @@ class Sender:
             return receipt
         return None
 
-    def again(self, sent: Sent) -> None:
+    def _again(self, sent: Sent) -> None:
         """Send the same bytes again: to a chain that has lost them."""
         try:
             self._eth.send_raw_transaction(sent.raw)
@@ -181,7 +192,7 @@ class Sender:
             "maxFeePerGas": max(most, 2 * base_fee + tip),
         }
         sent.sign(key_of(self._keys, sent.call.sender))
-        self.again(sent)
+        self._again(sent)
 
 
 def _is_known(reason: Web3Exception) -> bool:
