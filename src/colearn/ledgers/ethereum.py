@@ -156,7 +156,8 @@ class EthereumLedger:
     def view(self) -> State:
         """The fold of all entries, at the present ledger time."""
         with self._lock:
-            self._keep(*rules.advance(self._state, self._look().time))
+            head = self._look()
+            self._keep(*rules.advance(self._state, head.time))
             return self._state
 
     def events(self, since: int = 0) -> list[Entry]:
