@@ -5,6 +5,7 @@ It is installed by ``npm i @foundry-rs/anvil``, or with Foundry.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -15,8 +16,6 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-from web3 import Web3
 
 from colearn.errors import ConfigError, LedgerError
 
@@ -119,15 +118,20 @@ class Anvil:
         self.stop()
 
     def _await_start(self) -> None:
-        node = Web3(Web3.HTTPProvider(self.url))
         until = time.monotonic() + _START_SECONDS
-        while not node.is_connected():
+        while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > until:
                 raise LedgerError(
                     f"anvil does not start on port {self.port}: is the port taken, "
                     "or its state file another version's?"
                 )
             time.sleep(0.02)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def _free_port() -> int:

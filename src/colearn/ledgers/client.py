@@ -15,7 +15,7 @@ try:
     from web3 import Web3
     from web3.exceptions import BlockNotFound, Web3Exception
 
-    from colearn.ledgers.contract import REFUSALS, Values, compiled, rule_to_abi
+    from colearn.ledgers.contract import REFUSALS, Signature, Values, compiled, rule_to_abi
     from colearn.ledgers.inprocess import InProcessChain
     from colearn.ledgers.sender import Call, Receipt, Sender, Sent
 except ModuleNotFoundError:
@@ -199,6 +199,16 @@ class Client:
                 for log in self._logged({"fromBlock": start, "toBlock": last}):
                     logs.append(self._log(log, head, logs[-1] if logs else None))
         return logs if self._here or self.holds(head.block, head.hash) else None
+
+    def signatures(self, transaction: bytes) -> list[Signature] | None:
+        """The votes' signatures in a transaction's data; None if it has none for the contract."""
+        with _reported():
+            sent = self._eth.get_transaction(transaction)
+            if sent.get("to") != self.address:
+                return None
+            function, values = self._contract.decode_function_input(sent["input"])
+            given = values.get("signatures") if function.fn_name == "propose_with_votes" else None
+            return None if given is None else [(r, last) for r, last in given]
 
     def jump(self, until: int) -> bool:
         """Let time jump, where it is logical; return whether it is."""

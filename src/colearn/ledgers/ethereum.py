@@ -22,9 +22,10 @@ from typing import Any, NamedTuple, Self
 from colearn import rules
 from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Chain, Client, Depth, Head, Log
-from colearn.ledgers.contract import call_of, commitment_on, events_of, rule_to_abi, together
+from colearn.ledgers.contract import call_of, commitment_on, together
+from colearn.ledgers.history import History
 from colearn.ledgers.inprocess import InProcessChain
-from colearn.ledgers.signing import compact_of
+from colearn.ledgers.signing import compact_of, text_of
 from colearn.records import (
     Ballot,
     Digest,
@@ -33,8 +34,6 @@ from colearn.records import (
     Experiment,
     Propose,
     Vote,
-    digest_of,
-    encode,
 )
 from colearn.rules import Decision, State
 
@@ -94,7 +93,8 @@ class EthereumLedger:
         self._sending = Lock()
         self._first_block = first_block
         self._head: Head | None = None
-        self._folds = 0
+        self._marks: deque[_Mark] = deque(maxlen=_MARKS)
+        self._history = History(experiment, address, self.commitment)
         self._look()
 
     @classmethod
@@ -157,20 +157,19 @@ class EthereumLedger:
         """The fold of all entries, at the present ledger time."""
         with self._lock:
             head = self._look()
-            self._keep(*rules.advance(self._state, head.time))
-            return self._state
+            return self._history.advance(head.time)
 
     def events(self, since: int = 0) -> list[Entry]:
         """All entries from position ``since`` on, in order."""
         with self._lock:
             self._look()
-            return self._entries[since:]
+            return self._history.entries[since:]
 
     def decisions(self, since: int = 0) -> list[Decision]:
         """Every round that has ended by now, in order, from position ``since`` on."""
         with self._lock:
             self.view()
-            return self._decisions[since:]
+            return self._history.decisions[since:]
 
     def submit(self, *events: Event) -> Entry:
         """Append events, each by a transaction of its sender; return when they are in blocks.
@@ -197,7 +196,7 @@ class EthereumLedger:
                 transaction.
         """
         with self._lock:
-            members = self._state.members
+            members = self._history.state.members
         place = {member: index for index, member in enumerate(members)}
         ballots = sorted(ballots, key=lambda each: place.get(each.sender, len(place)))
         votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
@@ -210,6 +209,19 @@ class EthereumLedger:
             chain_id=self._client.chain_id, contract=self.address, vote=vote, salt=salt
         )
 
+    def collected(self) -> list[list[Ballot]]:
+        """The ballots of each proposal that came with votes, as its transaction has them.
+
+        Raises:
+            CorruptLedger: They are not those that the contract logged.
+        """
+        with self._lock:
+            self._look()
+            return [
+                self._ballots(transaction, [each for each in events if isinstance(each, Vote)])
+                for transaction, events in self._history.collected
+            ]
+
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``.
 
@@ -220,7 +232,11 @@ class EthereumLedger:
         while True:
             with self._lock:
                 head = self._look()
-                if len(self._entries) > seen or head.time >= until or self._client.jump(until):
+                if (
+                    len(self._history.entries) > seen
+                    or head.time >= until
+                    or self._client.jump(until)
+                ):
                     return
             if pause == _LONGEST_PAUSE_SECONDS:
                 self._client.wake(head, until)
@@ -230,7 +246,7 @@ class EthereumLedger:
     def _submit(self, acts: Sequence[_Act]) -> Entry:
         with self._sending:
             allowed, refusal = self._allowed(acts)
-            seen, folds = len(self._entries), self._folds
+            seen, begun = len(self._history.entries), self._history.begun
             calls = [(act.events[0].sender, act.name, act.arguments) for act in allowed]
             sent = self._client.send(calls)
             waiting = list(zip(allowed, sent, strict=True))
@@ -238,7 +254,7 @@ class EthereumLedger:
             while True:
                 with self._lock:
                     head = self._look()
-                    fresh = self._entries[seen if folds == self._folds else 0 :]
+                    fresh = self._history.entries[seen if begun == self._history.begun else 0 :]
                 ordered = {entry.event: entry for entry in fresh}
                 waiting = [each for each in waiting if each[0].events[-1] not in ordered]
                 if not waiting:
@@ -250,6 +266,18 @@ class EthereumLedger:
             if refusal is not None:
                 raise refusal
             return ordered[allowed[-1].events[-1]]
+
+    def _ballots(self, transaction: bytes, votes: list[Vote]) -> list[Ballot]:
+        signatures = self._client.signatures(transaction)
+        if signatures is None or len(signatures) != len(votes):
+            raise CorruptLedger(
+                f"transaction 0x{transaction.hex()} has not the votes that the contract at "
+                f"{self.address} logged for it"
+            )
+        return [
+            Ballot(vote.round, vote.sender, vote.proposal, vote.choice, text_of(signature))
+            for vote, signature in zip(votes, signatures, strict=True)
+        ]
 
     def _allowed(self, acts: Sequence[_Act]) -> tuple[list[_Act], RefusedEvent | None]:
         """The acts before the first that the rules refuse; and why they do.
@@ -263,7 +291,7 @@ class EthereumLedger:
             return allowed, refusal
 
     def _tried(self, acts: Sequence[_Act], head: Head) -> tuple[list[_Act], RefusedEvent | None]:
-        state = self._state
+        state = self._history.state
         for place, act in enumerate(acts):
             for event in act.events:
                 try:
@@ -300,73 +328,21 @@ class EthereumLedger:
 
     def _go_back(self) -> None:
         """Forget what the chain has taken back: fold anew what came before."""
+        self._head, kept = None, 0
         while self._marks:
             head, count = self._marks[-1]
             if self._client.holds(head.block, head.hash):
-                logs = self._logs[:count]
-                self._begin()
-                self._fold(logs)
-                self._head = head
-                return
+                self._head, kept = head, count
+                break
             self._marks.pop()
-        self._head = None
+        self._history.take_back(kept)
 
     def _take(self, head: Head, logs: list[Log]) -> None:
-        if self._head is None:
-            self._begin()
-        self._fold(logs)
-        if not self._logs:
+        self._history.add(logs)
+        if not self._history:
             raise LedgerError(
                 f"{self.address} holds no contract of colearn's from block "
                 f"{self._first_block} on: check address, chain and first block"
             )
         self._head = head
-        self._marks.append(_Mark(head, len(self._logs)))
-
-    def _begin(self) -> None:
-        self._folds += 1
-        self._logs: list[Log] = []
-        self._entries: list[Entry] = []
-        self._decisions: list[Decision] = []
-        self._marks: deque[_Mark] = deque(maxlen=_MARKS)
-
-    def _fold(self, logs: Sequence[Log]) -> None:
-        for log in logs:
-            if not self._logs:
-                self._check_founded(log)
-                self._state = rules.start(self._experiment, log.time)
-            else:
-                self._add(log)
-            self._logs.append(log)
-
-    def _add(self, log: Log) -> None:
-        self._keep(*rules.advance(self._state, log.time))
-        for event in events_of(log.name, log.values, self._state):
-            try:
-                self._keep(*rules.apply(self._state, event, log.time, self.commitment))
-            except RefusedEvent as reason:
-                raise CorruptLedger(
-                    f"the contract at {self.address} records what the rules refuse: {reason}"
-                ) from None
-            self._entries.append(Entry(log.time, event))
-
-    def _keep(self, state: State, decisions: tuple[Decision, ...]) -> None:
-        self._state = state
-        self._decisions += decisions
-
-    def _check_founded(self, founded: Log) -> None:
-        """Refuse a contract that is not this experiment's, in any of its terms."""
-        terms = {
-            "experiment": bytes.fromhex(digest_of([encode(self._experiment)])),
-            "initial": bytes.fromhex(self._experiment.initial),
-            "members": list(self._experiment.members),
-            "rule": rule_to_abi(self._experiment.rule),
-        }
-        for name, expected in terms.items():
-            got = founded.values[name]
-            got = tuple(got.values()) if name == "rule" else got
-            if got != expected:
-                raise LedgerError(
-                    f"the contract at {self.address} is another experiment's: "
-                    f"its {name} is {got!r:.100}, expected {expected!r:.100}"
-                )
+        self._marks.append(_Mark(head, len(self._history)))
