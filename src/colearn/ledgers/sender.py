@@ -152,7 +152,7 @@ class Sender:
             counted = nonce is not None
             if nonce is None:
                 nonce = self._eth.get_transaction_count(call.sender, "pending")
-            tip = self._tip + place
+            tip = self._tip + place if self._tip else 0  # a chain without fees: accounts are empty
             fields = {
                 **call.content,
                 "type": 2,
