@@ -37,9 +37,12 @@
     ├── StoreError
     │   ├── BlobMissing
     │   └── BlobCorrupt
-    └── BoardError
-        ├── BadSignature
-        └── Equivocation         one sender posted two different records in one place
+    ├── BoardError
+    │   ├── BadSignature
+    │   └── Equivocation         one sender posted two different records in one place
+    ├── PeerError                another member cannot be reached, or answers nonsense
+    └── BudgetError              a privacy budget that cannot be used
+        └── BudgetSpent          a release would cost more than is left
 
 Each message says what failed, what it got, what it expected and what to do
 next, in one line; the command line prints it as it is.
@@ -204,3 +207,15 @@ class BadSignature(BoardError):
 
 class Equivocation(BoardError):
     """One sender posted two different records in one place."""
+
+
+class PeerError(ColearnError):
+    """Another member cannot be reached, or answers what the protocol does not allow."""
+
+
+class BudgetError(ColearnError):
+    """A privacy budget that cannot be used: lost, an older copy, of other data, unreadable."""
+
+
+class BudgetSpent(BudgetError):
+    """A release would cost more privacy than is left; nothing was charged."""

@@ -7,10 +7,21 @@ checks any implementation against the sentences below.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note, Vote
-from colearn.rules import State
+from colearn.records import (
+    Ballot,
+    Buffer,
+    Digest,
+    Entry,
+    Event,
+    Experiment,
+    Note,
+    Propose,
+    Signed,
+    Vote,
+)
+from colearn.rules import Decision, State
 from colearn.schema import Schema
 
 if TYPE_CHECKING:
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "NDArray[np.generic]"]
 """Named arrays: weights, a method's state, or what a training step adds."""
 
-NoteT = TypeVar("NoteT", bound=Note)
+NoteT = TypeVar("NoteT", bound=Signed)
 
 Blob = Sequence[memoryview]
 """The bytes of one blob, in consecutive parts, so that nothing has to be joined."""
@@ -50,6 +61,10 @@ class Ledger(Protocol):
         """All entries from position ``since`` on, in order."""
         ...
 
+    def decisions(self, since: int = 0) -> Sequence[Decision]:
+        """Every round that has ended by now, in order, from position ``since`` on."""
+        ...
+
     def submit(self, *events: Event) -> Entry:
         """Append events in this order and return the last as ordered; durable where the ledger is.
 
@@ -70,6 +85,15 @@ class Ledger(Protocol):
 
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``."""
+        ...
+
+
+@runtime_checkable
+class Collector(Protocol):
+    """A ledger that takes a proposal and votes signed beforehand as one."""
+
+    def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
+        """Append a proposal and the votes on it, all or nothing; return the last as ordered."""
         ...
 
 
@@ -96,19 +120,29 @@ class Board(Protocol):
 class Store(Protocol):
     """Holds bytes by their digest. What is put once is never changed."""
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         """Hold consecutive parts as one blob; holding it again changes nothing.
 
         The parts may be kept by reference: whoever puts them gives them away.
+
+        Args:
+            parts: The bytes.
+            digest: Their digest, from whoever has just hashed these very parts.
         """
         ...
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Give the bytes, read-only and checked against the digest.
+
+        Args:
+            digest: The blob's.
+            most_bytes: How many bytes it may have, by what was announced. A store that
+                fetches blobs from elsewhere takes no more; None stands for
+                `colearn.records.MAX_RECORD_BYTES` there.
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: The bytes held are not those that were put.
+            BlobCorrupt: The bytes held are not those that were put, or too many.
         """
         ...
 
@@ -122,13 +156,16 @@ class Store(Protocol):
 
 
 class Signer(Protocol):
-    """Signs a member's notes, and tells whose signature another's note bears."""
+    """Signs a member's notes and endpoints, and checks those of others.
+
+    A signature stands for one experiment: the same note of another one fails.
+    """
 
     def sign(self, note: NoteT) -> NoteT:
         """Return the note with its sender's signature."""
         ...
 
-    def check(self, note: Note) -> None:
+    def check(self, note: Signed) -> None:
         """Return if the note bears its sender's signature.
 
         Raises:
@@ -198,10 +235,18 @@ class Policy(Protocol):
         """
         ...
 
-    def vote(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> bool | None:
-        """Vote from the same samples' losses under M and M′, each of shape (samples,).
+    def vote(
+        self, before: NDArray[np.float64], after: NDArray[np.float64], targets: NDArray[Any], /
+    ) -> bool | None:
+        """Vote from the same samples' losses under M and M′.
 
-        Returns True to approve, False to reject, None to abstain.
+        Args:
+            before: Losses under M, of shape (samples,).
+            after: Losses under M′, of shape (samples,).
+            targets: The samples' classes, or the numbers to predict.
+
+        Returns:
+            True to approve, False to reject, None to abstain.
         """
         ...
 

@@ -17,9 +17,16 @@ import msgspec
 from blake3 import blake3
 
 from colearn.errors import ConfigError, InvalidRule
+from colearn.ml_interface import DiffPrivBudget
 
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
+MAX_RECORD_BYTES = 262_144
+"""What a record, such as a proposal of many updates, may have at most."""
+
+PLAIN = "plain"
+"""The method in which M′ is what the proposer's training gives."""
+
 _MAX_DENOMINATOR = 65_535
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
@@ -143,7 +150,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
-    method: str = "plain"
+    method: str = PLAIN
     terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -176,6 +183,8 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
         size_bytes: Their number.
         steps: Training steps taken.
         samples: Samples trained on, as the member declares them.
+        dp_budget: What its privacy has cost so far, as the member declares it; None
+            where training is not private.
         signature: By the sender's key, as hex; empty where members share one process.
     """
 
@@ -187,6 +196,7 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
     size_bytes: int
     steps: int
     samples: int
+    dp_budget: DiffPrivBudget | None = None
     signature: str = ""
 
 
@@ -204,6 +214,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
         dims: Sizes of the schema's dimensions that may grow.
         state: Digest of the method's state it was made with; empty where there is none.
         merged: The updates it was made of, in the order of the members.
+        dp_budget: As in `Update`, where the weights are the proposer's own training.
     """
 
     version: int = WIRE_VERSION
@@ -215,6 +226,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
     dims: dict[str, int] = {}
     state: str = ""
     merged: tuple[Update, ...] = ()
+    dp_budget: DiffPrivBudget | None = None
 
 
 class Choice(Enum):
@@ -362,6 +374,28 @@ class Ballot(Record, frozen=True, tag="ballot"):
 
 Note = Scores | Update | Candidate | Ballot
 """What may be posted on a board."""
+
+
+class Endpoint(Record, frozen=True, kw_only=True, tag="endpoint"):
+    """Where a member is reached. A newer one, by its counter, replaces an older one.
+
+    Attributes:
+        sender: The member.
+        counter: Rises with every change.
+        url: ``https://host:port``; on loopback also ``http://``.
+        fingerprint: SHA-256 of its TLS certificate, as hex; empty without TLS.
+        signature: By the sender's key, as hex.
+    """
+
+    sender: str
+    counter: int
+    url: str
+    fingerprint: str = ""
+    signature: str = ""
+
+
+Signed = Note | Endpoint
+"""What a member may sign for the others."""
 
 RecordT = TypeVar("RecordT", bound=Record)
 
