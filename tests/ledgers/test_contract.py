@@ -210,6 +210,22 @@ class LockStep(RuleBasedStateMachine):
         choice = list(Choice)[(list(Choice).index(choice) + off) % 3]
         self.submit(Reveal(number, sender, choice, digest_of([f"{number}/{sender}".encode()])))
 
+    def almost_agree(self, change: Change) -> None:
+        """As many endorse a change as are not yet enough for it."""
+        state = self.present
+        share = state.rule.governance
+        for member in state.members[: int(share * len(state.members))]:
+            self.submit(Endorse(member, change))
+
+    def end_round(self) -> None:
+        """See to it that the next round opens, for want of a proposal or of votes."""
+        number = self.present.round
+        while (state := self.present).round == number:
+            if state.proposal is None:
+                self.submit(Pass(number, state.proposer))
+            else:
+                chain().travel(state.deadline)
+
     def reveal_all(self, state: State, *offs: int) -> None:
         """Those who committed to votes in a round reveal them, once it is time to."""
         if not state.commitments:
@@ -275,6 +291,16 @@ class LockStep(RuleBasedStateMachine):
                 self.vote(state.round, member, state.proposal, choice)
         self.reveal_all(state, 0)
 
+    @rule(which=positions)
+    def all_but_one_approve(self, which: int) -> None:
+        """One is silent, or does not commit; all others approve."""
+        state = self.open_vote()
+        for index, member in enumerate(state.members):
+            may = state.rule.proposer_votes or member != state.proposer
+            if may and index != which % len(state.members) and state.proposal is not None:
+                self.vote(state.round, member, state.proposal, Choice.APPROVE)
+        self.reveal_all(state, 0)
+
     @rule(first=choices, proposer_too=st.booleans())
     def votes_come_in(self, first: Choice, proposer_too: bool) -> None:
         """The proposer votes, then all others, yes but for the first.
@@ -289,6 +315,8 @@ class LockStep(RuleBasedStateMachine):
                 choice = first if member == others[0] else Choice.APPROVE
                 for proposal in (another, state.proposal, state.proposal):
                     self.vote(state.round, member, proposal, choice)
+                if member == others[0]:
+                    self.reveal(state.round, member)
                 self.they_agree()
         self.reveal_all(state, 1, 0, 0)
 
@@ -348,11 +376,7 @@ class LockStep(RuleBasedStateMachine):
     def agree_and_go_on(self, change: Change) -> None:
         """All endorse the same, and the round ends."""
         self.agree(change, 0)
-        state = self.present
-        if state.proposal is None:
-            self.submit(Pass(state.round, state.proposer))
-        else:
-            chain().travel(state.deadline)
+        self.end_round()
 
     @rule(which=positions, other=positions)
     def change_places(self, which: int, other: int) -> None:
@@ -371,19 +395,41 @@ class LockStep(RuleBasedStateMachine):
             self.submit(Rotate(sender, ACTORS[which % len(ACTORS)]))
             self.submit(Rotate(ACTORS[which % len(ACTORS)], successor))
 
-    @rule(which=positions, successor=actors, short=st.integers(1, 2), again=st.booleans())
-    def flee(self, which: int, successor: str, short: int, again: bool) -> None:
-        """A member rotates its key while it is about to be removed, under either name."""
-        state = self.present
-        leaves = state.members[which % len(state.members)]
-        for member in state.members[short:]:
-            self.submit(Endorse(member, RemoveMember(leaves)))
+    @rule(which=positions, successor=actors, later=st.booleans())
+    def flee(self, which: int, successor: str, later: bool) -> None:
+        """A member that one more endorsement would remove rotates its key; then that comes."""
+        leaves = self.present.members[which % len(self.present.members)]
+        self.almost_agree(RemoveMember(leaves))
         self.submit(Rotate(leaves, successor))
-        if again and state.proposal is None:
-            self.submit(Pass(state.round, state.proposer))
-        for member in self.present.members[:short]:
+        if later:
+            self.end_round()
+        for member in self.present.members:
             self.submit(Endorse(member, RemoveMember(leaves)))
             self.submit(Endorse(member, RemoveMember(successor)))
+
+    @rule(which=positions, newcomer=actors)
+    def lend_a_name(self, which: int, newcomer: str) -> None:
+        """While a newcomer is endorsed, a member takes its name and gives it back."""
+        self.almost_agree(AddMember(newcomer))
+        member = self.present.members[which % len(self.present.members)]
+        for rotation in (Rotate(member, newcomer), Rotate(newcomer, member)):
+            self.submit(rotation)
+            self.end_round()
+        for member in self.present.members:
+            self.submit(Endorse(member, AddMember(newcomer)))
+
+    @rule(which=positions, successor=actors)
+    def come_back(self, which: int, successor: str) -> None:
+        """A member rotates its key and is to join under the old one; one wants neither."""
+        members = self.present.members
+        leaves, judge = members[which % len(members)], members[(which + 1) % len(members)]
+        self.submit(Endorse(judge, RemoveMember(leaves)))
+        self.submit(Rotate(leaves, successor))
+        for member in members:
+            if member != judge:
+                self.submit(Endorse(member, AddMember(leaves)))
+        for name in (leaves, successor):
+            self.submit(Endorse(judge, RemoveMember(name)))
 
     # Steps that are mostly refused.
 
