@@ -257,7 +257,9 @@ class _Server(ThreadingTCPServer):
         now = time.monotonic()
         with self._lock:
             if len(self._credit) > _MANY_ADDRESSES:  # whose credit is full again is forgotten
-                self._credit = {key: each for key, each in self._credit.items() if now - each[1] < 1}
+                self._credit = {
+                    key: each for key, each in self._credit.items() if now - each[1] < 1
+                }
             left, then = self._credit.get(address, (float(rate), now))
             left = min(left + (now - then) * rate, float(rate))
             granted = left >= 1
