@@ -64,11 +64,13 @@ def test_a_stranger_is_not_heard(certified, tmp_path):
         bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
         plain = socket.create_connection(address)
-        with bare.wrap_socket(plain, do_handshake_on_connect=False) as encrypted:
-            with contextlib.suppress(OSError):
-                encrypted.do_handshake()
-                encrypted.sendall(b"GET /health HTTP/1.1\r\n\r\n")
-                heard.append(encrypted.recv(1))
+        with (
+            bare.wrap_socket(plain, do_handshake_on_connect=False) as encrypted,
+            contextlib.suppress(OSError),
+        ):
+            encrypted.do_handshake()
+            encrypted.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+            heard.append(encrypted.recv(1))
         assert not any(heard)
         with socket.create_connection(address) as plain:
             plain.settimeout(5)
