@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from colearn.errors import ConfigError, LedgerError, MissingExtra
+from colearn.errors import BadSignature, ConfigError, LedgerError, MissingExtra
 from colearn.records import Experiment, digest_of, encode
 
 try:
@@ -23,6 +23,7 @@ try:
 
     from colearn.ledgers.contract import REFUSALS, Values, compiled, rule_to_abi
     from colearn.ledgers.inprocess import InProcessChain
+    from colearn.ledgers.signing import key_of
 except ModuleNotFoundError:
     raise MissingExtra("the Ethereum ledger", "web3", "evm") from None
 
@@ -99,19 +100,6 @@ class Client:
         receipt = self._send(sender, {"data": construct.data_in_transaction})
         return str(receipt["contractAddress"])
 
-    def key(self, address: str) -> bytes:
-        """An address's private key.
-
-        Raises:
-            LedgerError: It is not among those that were given.
-        """
-        try:
-            return self._keys[address]
-        except KeyError:
-            raise LedgerError(
-                f"no key of {address} is held here: only its owner can act for it"
-            ) from None
-
     def call(self, sender: str, name: str, arguments: tuple[Any, ...]) -> None:
         """Call a function by a transaction, and wait until it is in a block.
 
@@ -158,7 +146,7 @@ class Client:
         time.sleep(_BLOCK_POLL_SECONDS)
 
     def _send(self, sender: str, content: dict[str, Any]) -> Mapping[str, Any]:
-        key = self.key(sender)
+        key = key_of(self._keys, sender)
         with _reported():
             base_fee = self._eth.get_block("latest").get("baseFeePerGas", 0)
             nonce = self._nonces.pop(sender, None)
@@ -194,6 +182,8 @@ class Client:
         for text, kind in REFUSALS.items():
             if text in reason:
                 raise kind(f"{call['from']}: the contract refuses this: {text}")
+        if "signature" in reason:
+            raise BadSignature(f"the contract refuses what {call['from']} collected: {reason}")
         raise LedgerError(f"the transaction was reverted: {reason}")
 
 

@@ -7,23 +7,27 @@ any other ledger with the same events at the same times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Self
 
 from colearn import rules
 from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Chain, Client, Log
-from colearn.ledgers.contract import (
-    Signature,
-    call_of,
-    events_of,
-    rule_to_abi,
-    sign_vote,
-    together,
-)
+from colearn.ledgers.contract import call_of, commitment_on, events_of, rule_to_abi, together
 from colearn.ledgers.inprocess import InProcessChain
-from colearn.records import Choice, Entry, Event, Experiment, Propose, Vote, digest_of, encode
+from colearn.ledgers.signing import compact_of
+from colearn.records import (
+    Ballot,
+    Digest,
+    Entry,
+    Event,
+    Experiment,
+    Propose,
+    Vote,
+    digest_of,
+    encode,
+)
 from colearn.rules import Decision, State
 
 
@@ -99,6 +103,11 @@ class EthereumLedger:
         """Where the contract is."""
         return self._client.address
 
+    @property
+    def chain_id(self) -> int:
+        """Number of the chain; signatures hold on this chain only."""
+        return self._client.chain_id
+
     def now(self) -> int:
         """Ledger time: the newest block's; in this process, that of the block to come."""
         with self._lock:
@@ -134,41 +143,31 @@ class EthereumLedger:
         with self._lock:
             return [self._submit((event,), *call_of(event)) for event in events][-1]
 
-    def submit_together(
-        self, propose: Propose, votes: Mapping[str, tuple[Choice, Signature]]
-    ) -> Entry:
-        """Append a proposal and votes that members signed, all by one transaction, or nothing.
+    def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
+        """Append a proposal and the votes on it, all by one transaction, or nothing.
 
         Args:
             propose: The proposal, by a proposer whose key is held.
-            votes: Each voter's choice, and its signature for it: see `sign`.
+            ballots: Votes that members signed: see `colearn.ledgers.signing`.
 
         Raises:
             RefusedEvent: The rules do not allow one of them now.
-            LedgerError: The proposer's key is not held, a signature is wrong, or the
-                chain did not take the transaction.
+            BadSignature: A ballot does not bear its sender's signature.
+            LedgerError: The proposer's key is not held, or the chain did not take the
+                transaction.
         """
         with self._lock:
             members = self.view().members
-            order = [*(each for each in members if each in votes), *(votes.keys() - set(members))]
-            events = [
-                Vote(propose.round, voter, propose.proposal, votes[voter][0]) for voter in order
-            ]
-            return self._submit((propose, *events), *together(propose, votes, members))
+            place = {member: index for index, member in enumerate(members)}
+            ballots = sorted(ballots, key=lambda each: place.get(each.sender, len(place)))
+            votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
+            signed = {each.sender: (each.choice, compact_of(each.signature)) for each in ballots}
+            return self._submit((propose, *votes), *together(propose, signed, members))
 
-    def sign(self, vote: Vote) -> Signature:
-        """Sign a vote, for the round's proposer to put on the ledger.
-
-        Raises:
-            LedgerError: The voter's key is not held.
-        """
-        return sign_vote(
-            key=self._client.key(vote.sender),
-            chain_id=self._client.chain_id,
-            contract=self.address,
-            round_index=vote.round,
-            proposal=vote.proposal,
-            choice=vote.choice,
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote until it is revealed with the salt; bound to chain and contract."""
+        return commitment_on(
+            chain_id=self._client.chain_id, contract=self.address, vote=vote, salt=salt
         )
 
     def wait(self, seen: int, until: int) -> None:
@@ -185,7 +184,7 @@ class EthereumLedger:
         self._look()
         state, seen = self._state, len(self._entries)
         for event in events:
-            state, _ = rules.apply(state, event, self._head.time)
+            state, _ = rules.apply(state, event, self._head.time, self.commitment)
         self._client.call(events[0].sender, name, arguments)
         self._look()
         return next(entry for entry in self._entries[seen:] if entry.event == events[-1])
@@ -202,7 +201,7 @@ class EthereumLedger:
             self._keep(*rules.advance(self._state, log.time))
             for event in events_of(log.name, log.values, self._state):
                 try:
-                    self._keep(*rules.apply(self._state, event, log.time))
+                    self._keep(*rules.apply(self._state, event, log.time, self.commitment))
                 except RefusedEvent as reason:
                     raise CorruptLedger(
                         f"the contract at {self.address} records what the rules refuse: {reason}"
