@@ -110,7 +110,7 @@ class Proxy:
     def now(self) -> int:
         return 0
 
-    def events(self, since: int = 0) -> list[Entry]:
+    def events(self, since: int = 0) -> list[Entry]:  # noqa: ARG002
         return []
 
     def wait(self, seen: int, until: int) -> None:
