@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from colearn.errors import ColearnError
     from colearn.learners.base import FrameworkLearner
     from colearn.learners.forest import ForestLearner
+    from colearn.learners.lightgbm import LightGBMLearner
     from colearn.learners.sklearn import SklearnLearner
     from colearn.learners.torch import TorchLearner
+    from colearn.learners.xgboost import XGBoostLearner
     from colearn.ml_interface import (
         ColearnModel,
         DiffPrivBudget,
@@ -39,6 +41,7 @@ _HOMES = {
     "ErrorCodes": "ml_interface",
     "ForestLearner": "learners.forest",
     "FrameworkLearner": "learners.base",
+    "LightGBMLearner": "learners.lightgbm",
     "MachineLearningInterface": "ml_interface",
     "ModelFormat": "ml_interface",
     "ProposedWeights": "ml_interface",
@@ -49,6 +52,7 @@ _HOMES = {
     "TorchLearner": "learners.torch",
     "TrainingSummary": "ml_interface",
     "Weights": "ml_interface",
+    "XGBoostLearner": "learners.xgboost",
     "run": "driver",
     "run_one_round": "driver",
 }
@@ -62,6 +66,7 @@ __all__ = [
     "ErrorCodes",
     "ForestLearner",
     "FrameworkLearner",
+    "LightGBMLearner",
     "MachineLearningInterface",
     "ModelFormat",
     "ProposedWeights",
@@ -72,6 +77,7 @@ __all__ = [
     "TorchLearner",
     "TrainingSummary",
     "Weights",
+    "XGBoostLearner",
     "run",
     "run_one_round",
 ]

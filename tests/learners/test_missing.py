@@ -12,7 +12,9 @@ from colearn.errors import MissingExtra
 MODULES = {
     "sklearn": ("sklearn", "demo"),
     "forest": ("sklearn", "demo"),
+    "lightgbm": ("lightgbm", "lightgbm"),
     "torch": ("torch", "torch"),
+    "xgboost": ("xgboost", "xgboost"),
 }
 
 
