@@ -25,6 +25,11 @@ app.command(
 )
 app.command("colearn.cli.demo:resume", name="resume", help="Go on with a run that was stopped.")
 app.command("colearn.cli.runs:audit", name="audit", help="Recompute every decision of a run.")
+app.command(
+    "colearn.cli.experiments:init",
+    name="init",
+    help="Write down what the members of an experiment agree on.",
+)
 app.command("colearn.cli.runs:plot", name="plot", help="Draw a run again.")
 app.command("colearn.cli.runs:tasks", name="tasks", help="List the tasks of the demo.")
 
