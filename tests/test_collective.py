@@ -144,7 +144,7 @@ def test_without_a_folder_only_the_current_weights_are_held():
     blobs = len(collective._weights._store._blobs)
     collective.run(10)
     assert len(collective._weights._store._blobs) == blobs
-    assert len(collective._weights._held) == 1
+    assert len(collective._weights._tensors) == 1
 
 
 def test_a_proposal_equal_to_the_current_model_loses_nothing():

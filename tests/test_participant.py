@@ -7,9 +7,10 @@ import pytest
 from toys import Scripted, Seeking
 
 from colearn.boards.local import LocalBoard
+from colearn.duty import Action
 from colearn.errors import LearnerError, NotYourTurn, StoreError, UnusableWeights
 from colearn.ledgers.local import LocalLedger
-from colearn.participant import Action, Done, Participant, step_together, training_seed
+from colearn.participant import Done, Participant, step_together, training_seed
 from colearn.records import Experiment, Pass, Propose, Rule, Vote
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -32,7 +33,14 @@ class Network:
         )
         self.board = LocalBoard(self.ledger.experiment)
         self.participants = [
-            Participant(name, learner, ledger=self.ledger, weights=weights, board=self.board)
+            Participant(
+                name,
+                learner,
+                ledger=self.ledger,
+                weights=weights,
+                board=self.board,
+                show_scores=True,
+            )
             for name, learner, weights in zip(members, learners, self.weights, strict=True)
         ]
         for participant in self.participants:
@@ -218,8 +226,8 @@ def test_a_refusal_that_is_no_lateness_is_raised(network):
     """A ledger that refuses what is due, though nothing has moved, is a fault to be seen."""
     stray = Participant("c", Scripted([]), ledger=network.ledger, weights=network.weights[2])
     stray.step()
-    stray.work = lambda state: Done(Pass(state.round, "c"))
-    stray.due = lambda state: Action.PROPOSE
+    stray.work = lambda *_: Done(Pass(network.ledger.view().round, "c"))
+    stray.due = lambda *_: Action.PROPOSE
     with pytest.raises(NotYourTurn):
         step_together([stray])
 
@@ -262,10 +270,12 @@ def test_with_proposer_votes_the_proposer_votes_too():
     assert network.ledger.events()[-1].event.choice.value == "reject"
 
 
-def test_scores_stay_home_without_a_board(network):
-    """A participant that was given no board posts nothing; only its vote leaves it."""
+def test_scores_stay_home_by_default(network):
+    """A participant that was not told to shows no score; only its vote leaves it."""
     a, b, _ = network.participants
-    quiet = Participant("b", b.learner, ledger=network.ledger, weights=network.weights[1])
+    quiet = Participant(
+        "b", b.learner, ledger=network.ledger, weights=network.weights[1], board=network.board
+    )
     quiet.step()
     a.step()
     network.send(0, 1)

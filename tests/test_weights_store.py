@@ -88,7 +88,7 @@ def test_an_announced_size_must_be_true(store, bytes_store):
     lie = Proposal(
         round=0, sender="a", base="", weights=true.weights, size_bytes=true.size_bytes + 1
     )
-    with pytest.raises(WrongHeader, match="announces"):
+    with pytest.raises(WrongHeader, match="announced with"):
         store.get(bytes_store.put((encode(lie),)))
 
 

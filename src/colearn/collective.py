@@ -16,13 +16,26 @@ from pathlib import Path
 from typing import Self
 
 from colearn.boards.local import LocalBoard
+from colearn.course import Course
+from colearn.duty import Action
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
 from colearn.ledgers.local import LocalLedger
 from colearn.log import holds_records
 from colearn.ml_interface import MachineLearningInterface, Weights
-from colearn.participant import Action, Participant, step_together
-from colearn.protocols import Schematic, Store
-from colearn.records import Choice, Digest, Experiment, Rule, Scores, Vote, check_members, encode
+from colearn.participant import Participant, seen, step_together
+from colearn.protocols import Method, Schematic, Store
+from colearn.records import (
+    PLAIN,
+    Choice,
+    Digest,
+    Experiment,
+    Rule,
+    Scores,
+    Update,
+    Vote,
+    check_members,
+    encode,
+)
 from colearn.report.result import Result, Round
 from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
@@ -59,6 +72,8 @@ class Collective:
             they run one after the other. The digests are the same either way.
         evaluate: Scores a model on data that no learner sees, higher is better.
             Decides nothing.
+        method: How M′ is made from M; None for the plain protocol, in which it is
+            what the proposer's training gives.
         terms: What else makes this experiment this one, such as its data; a folder
             with other terms is refused.
 
@@ -83,6 +98,7 @@ class Collective:
         folder: str | Path | None = None,
         executor: Executor | None = None,
         evaluate: Callable[[Weights], float] | None = None,
+        method: Method | None = None,
         terms: Mapping[str, str] | None = None,
     ) -> None:
         named = _named(learners)
@@ -97,6 +113,7 @@ class Collective:
             initial=_put_initial(WeightsStore(MemoryStore(), schema), initial),
             schema=schema.digest,
             rule=rule or Rule(),
+            method=PLAIN if method is None else method.name,
             terms={"seed": str(seed), **(terms or {})},
         )
         self._keep_all = folder is not None
@@ -115,6 +132,7 @@ class Collective:
             store.put((encode(schema),))
             self._weights = WeightsStore(store, schema)
             _put_initial(self._weights, initial)
+            self._course = None if method is None else Course(method, self.ledger, self._weights)
             self._participants = [
                 Participant(
                     name,
@@ -123,6 +141,8 @@ class Collective:
                     weights=self._weights,
                     seed=seed,
                     board=self._board,
+                    course=self._course,
+                    show_scores=True,
                 )
                 for name, learner in named.items()
             ]
@@ -179,7 +199,7 @@ class Collective:
                     yield self._close(decision, time.perf_counter() - began)
                     began = time.perf_counter()
                 if len(self._rounds) < goal and not step_together(self._participants, self._map):
-                    self.ledger.wait(len(self.ledger.events()), self.ledger.view().deadline)
+                    self._wait()
         finally:
             self._accept()
 
@@ -195,6 +215,12 @@ class Collective:
         """Close."""
         self.close()
 
+    def _wait(self) -> None:
+        """Let time pass until somebody has something to do."""
+        state, notes, _ = seen(self._participants[0])
+        until = min(each.duty.wakes(state, notes) for each in self._participants)
+        self.ledger.wait(len(self.ledger.events()), until)
+
     def _accept(self) -> None:
         """Let everybody take over what was accepted last."""
         state = self.ledger.view()
@@ -204,6 +230,8 @@ class Collective:
 
     def _close(self, decision: Decision, seconds: float) -> Round:
         """Describe a round that has closed, and let go of the weights that lost."""
+        if self._course is not None:
+            self._course.follow()
         for entry in self.ledger.events(self._seen):
             self._seen += 1
             if isinstance(entry.event, Vote):
@@ -216,20 +244,21 @@ class Collective:
             loser, model = model, decision.proposal
             if self._evaluate is not None:
                 score = self._evaluate(self._weights.get(model))
+        notes = self._board.read(decision.round)
+        updates = [note for note in notes if isinstance(note, Update)]
         if decision.proposal is not None:
-            size_bytes = self._weights.proposal(decision.proposal).size_bytes
-            self._bytes_moved += size_bytes * (len(decision.members) - 1)
+            proposal = self._weights.proposal(decision.proposal)
+            others = [each for each in proposal.merged if each.sender != proposal.sender]
+            self._bytes_moved += proposal.size_bytes * (len(decision.members) - 1)
+            self._bytes_moved += sum(update.size_bytes for update in others)
         if loser not in (None, model):
             (self._weights.forget if self._keep_all else self._weights.drop)(loser)
+        (self._weights.forget_updates if self._keep_all else self._weights.drop_updates)(updates)
         self._rounds.append(
             Round(
                 decision=decision,
                 votes=self._votes.pop(decision.round, {}),
-                scores={
-                    note.sender: note
-                    for note in self._board.read(decision.round)
-                    if isinstance(note, Scores)
-                },
+                scores={note.sender: note for note in notes if isinstance(note, Scores)},
                 model=model,
                 score=score,
                 seconds=seconds,

@@ -1,21 +1,24 @@
 """The loop of one member: whatever the ledger, the store or the learner.
 
-`Participant.due` says what a member has to do in a given state, and is pure.
-`Participant.work` does the part that takes time (train, test, accept), and may run
-in parallel with other members'. `step_together` does what is due for any number of
-members of one ledger, and publishes it; `Participant.step` is that for one. All that
-a member needs to go on after a crash is in the ledger and the store.
+`colearn.duty` says what a member has to do, and is pure. `Participant.work` does the
+part that takes time (train, merge, test, accept), and may run in parallel with other
+members'. `step_together` does what is due for any number of members of one ledger, and
+publishes it; `Participant.step` is that for one. All that a member needs to go on after
+a crash is in the ledger, the store and its journal.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 from typing import NamedTuple
 
+from colearn.course import Course
+from colearn.duty import Action, Duty, ballots_of, candidate
 from colearn.errors import (
+    BadSignature,
     BlobCorrupt,
     LearnerError,
     NotFinite,
@@ -23,35 +26,53 @@ from colearn.errors import (
     StoreError,
     WeightsError,
 )
+from colearn.journal import Journal, Published
 from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
-from colearn.protocols import Board, Ledger, Seeded
-from colearn.records import Choice, Digest, Event, Pass, Propose, Scores, Vote, digest_of
+from colearn.protocols import Board, Collector, Ledger, NoteT, Seeded, Signer, Steered
+from colearn.records import (
+    Ballot,
+    Candidate,
+    Choice,
+    Digest,
+    Event,
+    Note,
+    Pass,
+    Propose,
+    Scores,
+    Update,
+    Vote,
+    digest_of,
+)
 from colearn.rules import State
 from colearn.weights import equal
 from colearn.weights_store import WeightsStore
 
-
-class Action(Enum):
-    """What a member has to do next."""
-
-    ACCEPT = "accept"
-    PROPOSE = "propose"
-    VOTE = "vote"
+GRACE_SECONDS = 1.0
+"""How long a proposer waits for the last ballots once the outcome is certain."""
 
 
 _METHODS = {
     Action.ACCEPT: "mli_accept_weights",
+    Action.TRAIN: "mli_propose_weights",
     Action.PROPOSE: "mli_propose_weights",
+    Action.COLLECT: "mli_propose_weights",
     Action.VOTE: "mli_test_weights",
 }
 _log = logging.getLogger(__name__)
 
 
 class Done(NamedTuple):
-    """What came of a member's work: an event to submit, and scores it may show."""
+    """What came of a member's work.
+
+    Attributes:
+        event: To submit to the ledger.
+        ballots: Signed votes to submit together with it.
+        notes: To post on the board.
+    """
 
     event: Event | None = None
-    scores: Scores | None = None
+    ballots: Sequence[Ballot] = ()
+    notes: Sequence[Note] = ()
 
 
 class Participant:
@@ -63,7 +84,15 @@ class Participant:
         ledger: Where proposals and votes are ordered.
         weights: Where weights are put and found.
         seed: The run's seed; with the member and the round it gives the training's.
-        board: Where to post the scores behind the votes. Without one they stay home.
+        board: Where members post what the ledger need not order. None where the method
+            needs no updates, and every vote goes to the ledger directly.
+        course: The method's course; None for the plain method, in which M′ is what
+            the proposer's training gives.
+        signer: Signs what this member posts. With one, and a ledger that takes them,
+            a proposer collects votes and submits them with its proposal.
+        journal: Where this member keeps what it is about to publish. None where the
+            ledger lives and dies with this process.
+        show_scores: Post the scores behind votes. Otherwise they stay home.
     """
 
     def __init__(
@@ -75,44 +104,77 @@ class Participant:
         weights: WeightsStore,
         seed: int = 0,
         board: Board | None = None,
+        course: Course | None = None,
+        signer: Signer | None = None,
+        journal: Journal | None = None,
+        show_scores: bool = False,
     ) -> None:
         self.member = member
         self.learner = learner
         self.ledger = ledger
         self.board = board
+        self.course = course
         self._weights = weights
         self._seed = seed
         self._seeded = learner if isinstance(learner, Seeded) else None
+        self._steered = learner if isinstance(learner, Steered) else None
+        self._signer = signer
+        self._journal = journal
+        self._show_scores = show_scores
+        self.duty = Duty(
+            member,
+            all_train=course is not None and course.method.all_train,
+            collects=board is not None and signer is not None and isinstance(ledger, Collector),
+        )
         self._holds: Digest | None = None
         self._checked: set[Action] = set()
+        self._shown: tuple[int, float] = (-1, 0.0)
+        self._silent_through = -1 if journal is None else self._silent(journal)
 
-    def due(self, state: State) -> Action | None:
-        """What is to be done in this state; None is to wait."""
+    def due(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Action | None:
+        """What is to be done in this state; None is to wait.
+
+        Args:
+            state: The ledger's.
+            notes: What stands on the board for the live round.
+            now: Ledger time, in seconds.
+        """
         if self._holds != state.current:
             return Action.ACCEPT
-        member = self.member
-        proposing = state.proposer == member
-        if state.proposal is None:
-            return Action.PROPOSE if proposing else None
-        if proposing and not state.rule.proposer_votes:
+        if state.round <= self._silent_through:
             return None
-        if member not in state.members:
+        patient = self.duty.collects and self._patient(state, notes)
+        action = self.duty.due(state, notes, now, patient=patient)
+        if action is Action.VOTE and self._journal and self._has_voted_else(state, notes):
             return None
-        voted = state.approve | state.reject | state.abstain
-        return None if voted >> state.members.index(member) & 1 else Action.VOTE
+        return action
 
-    def work(self, state: State) -> Done:
+    def _patient(self, state: State, notes: Sequence[Note]) -> bool:
+        """Whether a moment ago is when it first saw its candidate among the notes."""
+        if candidate(state, notes) is None:
+            return False
+        if self._shown[0] != state.round:
+            self._shown = state.round, time.monotonic()
+        return time.monotonic() - self._shown[1] < GRACE_SECONDS
+
+    def _has_voted_else(self, state: State, notes: Sequence[Note]) -> bool:
+        """Whether it has voted on another proposal in the round, which it does only once."""
+        vote = self._recall(state.round, Vote)
+        voted_on = state.proposal or candidate(state, notes)
+        return isinstance(vote, Vote) and vote.proposal != voted_on
+
+    def work(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Done:
         """Do what is due in this state; nothing is published yet.
 
         Raises:
             LearnerError: The learner returned something that is not weights of the
                 experiment's schema, or no verdict on them.
         """
-        action = self.due(state)
+        action = self.due(state, notes, now)
         if action is None:
             return Done()
         try:
-            done = self._do(action, state)
+            done = self._do(action, state, notes)
             if action not in self._checked:
                 self._check_current(action, state)
                 self._checked.add(action)
@@ -121,14 +183,22 @@ class Participant:
             raise
         return done
 
-    def _do(self, action: Action, state: State) -> Done:
+    def _do(self, action: Action, state: State, notes: Sequence[Note]) -> Done:
         if action is Action.ACCEPT:
             self.learner.mli_accept_weights(self._weights.get(state.current))
             self._holds = state.current
             return Done()
-        if state.proposal is None:
-            return Done(self._propose(state))
-        return self._vote(state, state.proposal)
+        if action is Action.TRAIN and self.course is not None:
+            return Done(notes=(self._signed(self._update(state, self.course)),))
+        if action is Action.PROPOSE:
+            turn = self._turn(state, notes)
+            if isinstance(turn, Propose) and self.duty.collects:
+                shown = Candidate(turn.round, turn.sender, turn.proposal)
+                return Done(notes=(self._signed(shown),))
+            return Done(turn)
+        if action is Action.COLLECT:
+            return self._collect(state, notes)
+        return self._vote(state, notes)
 
     def _check_current(self, action: Action, state: State) -> None:
         """Check, the first time it does each, that the learner holds everyone's model after it."""
@@ -146,55 +216,151 @@ class Participant:
         done = step_together([self])
         return done[0] if done else None
 
-    def _propose(self, state: State) -> Event:
+    def _train(self, state: State) -> Weights | None:
+        """Train from everyone's model; None where the learner has nothing to give."""
         if self._seeded is not None:
             self._seeded.set_seed(training_seed(self._seed, self.member, state.round))
-        try:
-            weights = self.learner.mli_propose_weights()
-            if not isinstance(weights, Weights):
-                raise LearnerError(
-                    f"{self.member!r}: mli_propose_weights returned a {type(weights).__name__}; "
-                    "return colearn.Weights({name: array, ...})"
-                )
-            summary = weights.training_summary
-            if summary is not None and summary.error_code is not None:
-                return Pass(state.round, self.member)
-            digest = self._weights.put(
-                weights, round_index=state.round, sender=self.member, base=state.current
+        if self._steered is not None and self.course is not None:
+            method = self.course.method
+            self._steered.set_offset(method.offset(self.course.state, self.member))
+        weights = self.learner.mli_propose_weights()
+        if not isinstance(weights, Weights):
+            raise LearnerError(
+                f"{self.member!r}: mli_propose_weights returned a {type(weights).__name__}; "
+                "return colearn.Weights({name: array, ...})"
             )
+        summary = weights.training_summary
+        return None if summary is not None and summary.error_code is not None else weights
+
+    def _update(self, state: State, course: Course) -> Update:
+        """Train, and store what comes of it; an update without weights where nothing does."""
+        found = self._recall(state.round, Update)
+        if isinstance(found, Update):
+            return found
+        steps, samples = (1, 1) if self._steered is None else self._steered.training_size()
+        update = Update(
+            round=state.round,
+            sender=self.member,
+            base=state.current,
+            state=course.digest,
+            weights="",
+            size_bytes=0,
+            steps=steps,
+            samples=samples,
+        )
+        try:
+            weights = self._train(state)
+            if weights is not None:
+                update = self._weights.put_update(weights, update)
+        except NotFinite as reason:
+            _log.warning("%s gives no update in round %d: %s", self.member, state.round, reason)
+        except LearnerError as reason:
+            raise type(reason)(f"{self.member!r} cannot train: {reason}") from None
+        self._keep(update)
+        return update
+
+    def _turn(self, state: State, notes: Sequence[Note]) -> Propose | Pass:
+        found = self._recall(state.round, Propose)
+        if isinstance(found, Propose | Pass):
+            return found
+        turn: Propose | Pass = Pass(state.round, self.member)
+        try:
+            digest = self._proposal(state, notes)
+            if digest is not None:
+                turn = Propose(state.round, self.member, digest)
         except NotFinite as reason:
             _log.warning("%s passes round %d: %s", self.member, state.round, reason)
-            return Pass(state.round, self.member)
         except LearnerError as reason:
             raise type(reason)(f"{self.member!r} cannot propose: {reason}") from None
-        return Propose(state.round, self.member, digest)
+        self._keep(turn)
+        return turn
 
-    def _vote(self, state: State, proposal: Digest) -> Done:
-        choice, scores = Choice.REJECT, None
+    def _proposal(self, state: State, notes: Sequence[Note]) -> Digest | None:
+        """Make M′ and store it; None where there is nothing to propose."""
+        merged: tuple[Update, ...] = ()
+        if self.course is None:
+            weights = self._train(state)
+        else:
+            merged = self._merged(state, notes, self.course)
+            weights = Weights(self.course.merge(merged)) if merged else None
+        if weights is None:
+            return None
+        return self._weights.put(
+            weights,
+            round_index=state.round,
+            sender=self.member,
+            base=state.current,
+            state="" if self.course is None else self.course.digest,
+            merged=merged,
+        )
+
+    def _merged(self, state: State, notes: Sequence[Note], course: Course) -> tuple[Update, ...]:
+        """The updates to merge, in member order: those that hold, and whose weights can be had."""
+        if not course.method.all_train:
+            update = self._update(state, course)
+            return (self._signed(update),) if update.weights else ()
+        updates = {
+            note.sender: note
+            for note in notes
+            if isinstance(note, Update) and course.sound(note, state.round, state.members)
+        }
+        had = []
+        for member in state.members:
+            if member in updates:
+                try:
+                    self._weights.get_update(updates[member])
+                except (StoreError, WeightsError) as reason:
+                    _log.warning("%s leaves out %s: %s", self.member, member, reason)
+                else:
+                    had.append(updates[member])
+        return tuple(had)
+
+    def _collect(self, state: State, notes: Sequence[Note]) -> Done:
+        shown = candidate(state, notes)
+        if shown is None:
+            return Done()
+        ballots = [each for each in ballots_of(state, notes) if self._is_genuine(each)]
+        return Done(Propose(state.round, self.member, shown), ballots)
+
+    def _vote(self, state: State, notes: Sequence[Note]) -> Done:
+        proposal = state.proposal or candidate(state, notes)
+        if proposal is None:
+            return Done()
+        vote, scores = self._recall(state.round, Vote), None
+        if not isinstance(vote, Vote):
+            choice, scores = self._judge(state, proposal)
+            vote = Vote(state.round, self.member, proposal, choice)
+            self._keep(vote)
+        shown: tuple[Note, ...] = () if scores is None else (scores,)
+        if state.proposal is not None:
+            return Done(vote, notes=shown)
+        ballot = self._signed(Ballot(vote.round, vote.sender, vote.proposal, vote.choice))
+        return Done(notes=(ballot, *shown))
+
+    def _judge(self, state: State, proposal: Digest) -> tuple[Choice, Scores | None]:
         try:
             self._weights.check_origin(
                 proposal, round_index=state.round, sender=state.proposer, base=state.current
             )
+            if self.course is not None:
+                self.course.check(proposal, state.members)
             verdict = self.learner.mli_test_weights(self._weights.get(proposal))
-        except (BlobCorrupt, WeightsError):
-            pass
-        except StoreError:
-            choice = Choice.ABSTAIN
-        else:
-            if not isinstance(verdict, ProposedWeights):
-                raise LearnerError(
-                    f"{self.member!r}: mli_test_weights returned a {type(verdict).__name__}; "
-                    "return colearn.ProposedWeights(weights.weights, vote=...)"
-                )
-            choice = self._choice(verdict.vote)
-            if self.board is not None:
-                scores = Scores(
-                    state.round,
-                    self.member,
-                    _measured(verdict.vote_score),
-                    _measured(verdict.test_score),
-                )
-        return Done(Vote(state.round, self.member, proposal, choice), scores)
+        except (BlobCorrupt, WeightsError) as reason:
+            _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
+            return Choice.REJECT, None
+        except StoreError as reason:
+            _log.warning("%s abstains in round %d: %s", self.member, state.round, reason)
+            return Choice.ABSTAIN, None
+        if not isinstance(verdict, ProposedWeights):
+            raise LearnerError(
+                f"{self.member!r}: mli_test_weights returned a {type(verdict).__name__}; "
+                "return colearn.ProposedWeights(weights.weights, vote=...)"
+            )
+        choice = self._choice(verdict.vote)
+        if not self._show_scores:
+            return choice, None
+        scores = _measured(verdict.vote_score), _measured(verdict.test_score)
+        return choice, Scores(state.round, self.member, *scores)
 
     def _choice(self, vote: object) -> Choice:
         if vote is None:
@@ -205,6 +371,38 @@ class Participant:
             f"{self.member!r}: mli_test_weights voted {vote!r:.40}; "
             "a vote is True to approve, False to reject, None to abstain"
         )
+
+    def _signed(self, note: NoteT) -> NoteT:
+        return note if self._signer is None else self._signer.sign(note)
+
+    def _is_genuine(self, ballot: Ballot) -> bool:
+        try:
+            if self._signer is not None:
+                self._signer.check(ballot)
+        except BadSignature as reason:
+            _log.warning("%s leaves out a ballot: %s", self.member, reason)
+            return False
+        return True
+
+    def _keep(self, record: Published) -> None:
+        if self._journal is not None:
+            self._journal.write(record)
+
+    def _recall(self, round_index: int, kind: type[Published]) -> Published | None:
+        return None if self._journal is None else self._journal.recall(round_index, kind)
+
+    def _silent(self, journal: Journal) -> int:
+        """The last round to be silent in: the live one, where the ledger knows more of us."""
+        for entry in self.ledger.events():
+            event = entry.event
+            if (
+                isinstance(event, Propose | Pass | Vote)
+                and event.sender == self.member
+                and event.round > journal.silent_through
+                and journal.recall(event.round, type(event)) is None
+            ):
+                return max(journal.silent_through, self.ledger.view().round)
+        return journal.silent_through
 
 
 Map = Callable[[Callable[[Participant], Done], Sequence[Participant]], Iterable[Done]]
@@ -224,22 +422,42 @@ def step_together(participants: Sequence[Participant], run: Map = map) -> list[A
         RefusedEvent: The ledger refuses what the rules say is due; not if it only
             came too late.
     """
-    ledger, board = participants[0].ledger, participants[0].board
-    state = ledger.view()
-    actions = {each: each.due(state) for each in participants}
+    first = participants[0]
+    ledger, board = first.ledger, first.board
+    state, notes, now = seen(first)
+    actions = {each: each.due(state, notes, now) for each in participants}
     due = [each for each, action in actions.items() if action is not None]
-    done = list(run(lambda participant: participant.work(state), due))
-    events = [each.event for each in done if each.event is not None]
-    if events:
-        try:
-            ledger.submit(*events)
-        except RefusedEvent:
-            now = ledger.view()
-            if (now.round, now.proposal) == (state.round, state.proposal):
-                raise
-    if board is not None:
-        board.post(*(each.scores for each in done if each.scores is not None))
+    done = list(run(lambda participant: participant.work(state, notes, now), due))
+    try:
+        _submit(ledger, done)
+    except RefusedEvent:
+        then = ledger.view()
+        if (then.round, then.proposal) == (state.round, state.proposal):
+            raise
+    posted = [note for each in done for note in each.notes]
+    if board is not None and posted:
+        board.post(*posted)
     return [action for action in actions.values() if action is not None]
+
+
+def seen(participant: Participant) -> tuple[State, Sequence[Note], int]:
+    """What a participant goes by: the ledger's state, the live round's notes, ledger time."""
+    state = participant.ledger.view()
+    if participant.course is not None:
+        participant.course.follow()
+    if participant.board is None or not participant.duty.reads_notes:
+        return state, (), 0
+    return state, participant.board.read(state.round), participant.ledger.now()
+
+
+def _submit(ledger: Ledger, done: Sequence[Done]) -> None:
+    together = [each for each in done if each.ballots]
+    events = [each.event for each in done if each.event is not None and not each.ballots]
+    if events:
+        ledger.submit(*events)
+    for each in together:
+        if isinstance(ledger, Collector) and isinstance(each.event, Propose):
+            ledger.submit_together(each.event, each.ballots)
 
 
 def training_seed(seed: int, member: str, round_index: int) -> int:

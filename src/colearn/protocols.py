@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from colearn.records import Buffer, Digest, Entry, Event, Experiment, Note
-from colearn.rules import State
+from colearn.records import (
+    Ballot,
+    Buffer,
+    Digest,
+    Entry,
+    Event,
+    Experiment,
+    Note,
+    Propose,
+)
+from colearn.rules import Decision, State
 from colearn.schema import Schema
 
 if TYPE_CHECKING:
@@ -50,6 +59,10 @@ class Ledger(Protocol):
         """All entries from position ``since`` on, in order."""
         ...
 
+    def decisions(self, since: int = 0) -> Sequence[Decision]:
+        """Every round that has ended by now, in order, from position ``since`` on."""
+        ...
+
     def submit(self, *events: Event) -> Entry:
         """Append events in this order and return the last as ordered; durable where the ledger is.
 
@@ -59,6 +72,15 @@ class Ledger(Protocol):
 
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``."""
+        ...
+
+
+@runtime_checkable
+class Collector(Protocol):
+    """A ledger that takes a proposal and votes signed beforehand as one."""
+
+    def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
+        """Append a proposal and the votes on it, all or nothing; return the last as ordered."""
         ...
 
 

@@ -20,6 +20,8 @@ from colearn.errors import ConfigError, InvalidRule
 
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
+PLAIN = "plain"
+"""The method in which M′ is what the proposer's training gives."""
 _MAX_DENOMINATOR = 65_535
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
@@ -139,7 +141,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
     initial: Digest
     schema: Digest
     rule: Rule = Rule()
-    method: str = "plain"
+    method: str = PLAIN
     terms: dict[str, str] = {}
 
     def __post_init__(self) -> None:

@@ -26,6 +26,9 @@ MAX_SIZE_BYTES = 1 << 40
 MAX_HEADER_BYTES = 100_000_000
 """Longest header that the safetensors library reads."""
 
+MAX_STATE_HEADER_BYTES = 1 << 20
+"""Longest header that `schema_of_bytes` reads."""
+
 _MAX_AXES = 32
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -196,6 +199,37 @@ class Schema(Record, frozen=True, dict=True, tag="schema"):
     def _cached_layout(self) -> Callable[[tuple[tuple[str, int], ...]], Layout]:
         tensors = self.tensors
         return lru_cache(maxsize=8)(lambda dims: _lay_out(tensors, dict(dims)))
+
+
+class _Field(msgspec.Struct, forbid_unknown_fields=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+def schema_of_bytes(parts: Sequence[memoryview]) -> Schema:
+    """Read a schema off canonical bytes, for tensors that no schema was agreed on for.
+
+    What is read asks for no memory: `colearn.weights.decode` checks it against the bytes.
+
+    Raises:
+        WeightsError: The bytes do not begin with a header.
+    """
+    start = b"".join(part[: MAX_STATE_HEADER_BYTES + 8] for part in parts[:2])
+    length = int.from_bytes(start[:8], "little")
+    if not 0 < length <= MAX_STATE_HEADER_BYTES or len(start) < 8 + length:
+        raise WrongHeader("bytes that do not begin with a header of tensors: refuse them")
+    try:
+        fields = msgspec.json.decode(start[8 : 8 + length], type=dict[str, _Field])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as reason:
+        raise WrongHeader(f"a header of tensors that cannot be read: {reason}") from None
+    dtypes = {kind.tag: dtype for dtype, kind in KINDS.items()}
+    return Schema(
+        {
+            name: TensorSpec(dtypes.get(field.dtype, field.dtype), field.shape)
+            for name, field in fields.items()
+        }
+    )
 
 
 def _check_array(name: str, array: object) -> Array:

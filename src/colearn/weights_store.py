@@ -1,4 +1,4 @@
-"""Weights by the proposal that carries them: a typed view of a byte store.
+"""Weights by the proposal or the update that carries them: a typed view of a byte store.
 
 Whatever goes in or out is checked against the schema once; all participants of
 one process share the arrays, read-only.
@@ -6,17 +6,23 @@ one process share the arrays, read-only.
 
 from __future__ import annotations
 
-from threading import Lock
+from collections.abc import Iterable, Mapping
+from threading import RLock
+
+import msgspec
 
 from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
 from colearn.ml_interface import Weights
-from colearn.protocols import Store
-from colearn.records import Digest, Proposal, decode, encode
-from colearn.weights import Schema
+from colearn.protocols import Store, Tensors
+from colearn.records import Digest, Proposal, Update, decode, encode
+from colearn.schema import Schema, schema_of_bytes
+from colearn.weights import Encoded
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
 
 _MAX_PROPOSAL_BYTES = 262_144
+_STATE_TIMES = 4
+"""A method's state may take this many times what the weights of all members take."""
 
 
 class WeightsStore:
@@ -29,28 +35,65 @@ class WeightsStore:
     def __init__(self, store: Store, schema: Schema) -> None:
         self._store = store
         self._schema = schema
-        self._held: dict[Digest, tuple[Proposal, Weights]] = {}
-        self._lock = Lock()
+        self._proposals: dict[Digest, Proposal] = {}
+        self._tensors: dict[Digest, Weights] = {}
+        self._lock = RLock()
 
-    def put(self, weights: Weights, *, round_index: int, sender: str, base: str) -> Digest:
+    def put(
+        self,
+        weights: Weights,
+        *,
+        round_index: int,
+        sender: str,
+        base: str,
+        state: str = "",
+        merged: tuple[Update, ...] = (),
+    ) -> Digest:
         """Store weights and the proposal record that names them; return the record's digest.
 
         Raises:
             SchemaMismatch: A tensor is not as the schema says.
             NotFinite: A tensor holds NaN or infinity.
         """
-        encoded = encode_weights(weights.weights, self._schema)
+        encoded, content = self._put(weights)
         proposal = Proposal(
             round=round_index,
             sender=sender,
             base=base,
-            weights=self._store.put(encoded.parts),
+            weights=content,
             size_bytes=encoded.size_bytes,
             dims=encoded.dims,
+            state=state,
+            merged=merged,
         )
         digest = self._store.put((encode(proposal),))
-        self._held[digest] = proposal, Weights(encoded.tensors)
+        self._proposals[digest] = proposal
         return digest
+
+    def put_update(self, weights: Weights, update: Update) -> Update:
+        """Store what a training gave; return the record with the weights' digest and size.
+
+        Raises:
+            SchemaMismatch: A tensor is not as the schema says.
+            NotFinite: A tensor holds NaN or infinity.
+        """
+        encoded, content = self._put(weights)
+        return msgspec.structs.replace(update, weights=content, size_bytes=encoded.size_bytes)
+
+    def _put(self, weights: Weights) -> tuple[Encoded, Digest]:
+        encoded = encode_weights(weights.weights, self._schema)
+        content = self._store.put(encoded.parts)
+        self._tensors[content] = Weights(encoded.tensors)
+        return encoded, content
+
+    def put_weights(self, weights: Weights) -> Digest:
+        """Store weights that a proposal elsewhere may name; return their bytes' digest.
+
+        Raises:
+            SchemaMismatch: A tensor is not as the schema says.
+            NotFinite: A tensor holds NaN or infinity.
+        """
+        return self._put(weights)[1]
 
     def proposal(self, digest: Digest) -> Proposal:
         """The proposal record of that digest.
@@ -59,9 +102,9 @@ class WeightsStore:
             BlobMissing: The store does not hold it.
             BlobCorrupt: The bytes are not a proposal record.
         """
-        held = self._held.get(digest)
+        held = self._proposals.get(digest)
         if held is not None:
-            return held[0]
+            return held
         parts = self._store.open(digest)
         size_bytes = sum(part.nbytes for part in parts)
         if size_bytes > _MAX_PROPOSAL_BYTES:
@@ -82,22 +125,61 @@ class WeightsStore:
             BlobCorrupt: The bytes held are not those that were put.
             WeightsError: The bytes are not weights of this schema.
         """
-        held = self._held.get(digest)
-        if held is not None:
-            return held[1]
+        held = self._proposals.get(digest)
+        if held is None:
+            with self._lock:
+                held = self.proposal(digest)
+                weights = self._get(held.weights, held.size_bytes, held.dims)
+                self._proposals[digest] = held
+            return weights
+        return self._get(held.weights, held.size_bytes, held.dims)
+
+    def get_update(self, update: Update) -> Weights:
+        """The weights an update carries, checked likewise; raises as `get` does."""
+        return self._get(update.weights, update.size_bytes, {})
+
+    def _get(self, content: Digest, size_bytes: int, dims: Mapping[str, int]) -> Weights:
+        held = self._tensors.get(content)
+        if held is not None and size_bytes == self._schema.layout(dims).size_bytes:
+            return held
         with self._lock:
-            held = self._held.get(digest)
+            held = self._tensors.get(content)
             if held is None:
-                proposal = self.proposal(digest)
-                parts = self._store.open(proposal.weights)
-                tensors = decode_weights(parts, self._schema, proposal.dims, digest=None)
-                if sum(part.nbytes for part in parts) != proposal.size_bytes:
-                    raise WrongHeader(
-                        f"proposal {digest[:12]} announces {proposal.size_bytes} bytes "
-                        "but its weights have another size"
-                    )
-                held = self._held[digest] = proposal, Weights(tensors)
-        return held[1]
+                parts = self._store.open(content)
+                held = Weights(decode_weights(parts, self._schema, dims, digest=None))
+            if self._schema.layout(dims).size_bytes != size_bytes:
+                raise WrongHeader(
+                    f"weights {content[:12]} are announced with {size_bytes} bytes, "
+                    "but this schema's have another size"
+                )
+            self._tensors[content] = held
+        return held
+
+    def put_state(self, tensors: Tensors) -> Digest:
+        """Store a method's state, for who joins late."""
+        encoded = encode_weights(tensors, Schema.of(tensors))
+        return self._store.put(encoded.parts)
+
+    def get_state(self, digest: Digest, members: int) -> Tensors:
+        """A method's state, checked: digest, size, header, finite.
+
+        Raises:
+            BlobMissing: The store does not hold it.
+            BlobCorrupt: The bytes held are not those that were put.
+            WeightsError: The bytes are not tensors, or too many.
+        """
+        parts = self._store.open(digest)
+        limit = _STATE_TIMES * (members + 1) * self._schema.layout(self._schema.bounds).size_bytes
+        size_bytes = sum(part.nbytes for part in parts)
+        if size_bytes > limit:
+            raise WrongHeader(
+                f"state {digest[:12]} has {size_bytes} bytes, expected at most {limit}: refuse it"
+            )
+        return decode_weights(parts, schema_of_bytes(parts), {}, digest=None)
+
+    def drop_state(self, digest: Digest) -> None:
+        """Hold a method's state no longer."""
+        self._store.drop(digest)
 
     def check_origin(self, digest: Digest, *, round_index: int, sender: str, base: str) -> None:
         """Check that a proposal's record names the round, proposer and base it stands under.
@@ -116,13 +198,36 @@ class WeightsStore:
             )
 
     def forget(self, digest: Digest) -> None:
-        """Let go of the arrays in memory; the store keeps the bytes."""
-        self._held.pop(digest, None)
+        """Let go of a proposal's arrays in memory, and of its updates'; the bytes stay."""
+        for content in self._only_of(digest):
+            self._tensors.pop(content, None)
 
     def drop(self, digest: Digest) -> None:
-        """Let go of the arrays and of the bytes, unless another proposal in use shares them."""
-        weights = self.proposal(digest).weights
-        self.forget(digest)
+        """Let go of a proposal, and of all bytes that no other proposal in use has."""
+        for content in self._only_of(digest):
+            self._drop_content(content)
         self._store.drop(digest)
-        if all(proposal.weights != weights for proposal, _ in self._held.values()):
-            self._store.drop(weights)
+
+    def forget_updates(self, updates: Iterable[Update]) -> None:
+        """Let go of updates' arrays in memory; the bytes stay."""
+        for content in self._unused(updates):
+            self._tensors.pop(content, None)
+
+    def drop_updates(self, updates: Iterable[Update]) -> None:
+        """Let go of updates' arrays and bytes, where no proposal in use has the same."""
+        for content in self._unused(updates):
+            self._drop_content(content)
+
+    def _drop_content(self, content: Digest) -> None:
+        self._tensors.pop(content, None)
+        self._store.drop(content)
+
+    def _only_of(self, digest: Digest) -> set[Digest]:
+        """Forget a proposal; return the contents that no other proposal in use has."""
+        proposal = self.proposal(digest)
+        self._proposals.pop(digest, None)
+        return self._unused((proposal, *proposal.merged))
+
+    def _unused(self, records: Iterable[Proposal | Update]) -> set[Digest]:
+        used = {other.weights for other in self._proposals.values()}
+        return {record.weights for record in records} - used - {""}

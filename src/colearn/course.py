@@ -1,0 +1,204 @@
+"""The course of a method: its state after each proposal decided, and whether merges are true.
+
+Whoever holds the blobs repeats it from the ledger alone, as members and auditors do.
+Participants of one process share one course, and so the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import RLock
+
+from colearn.errors import BadSignature, StoreError, WeightsError, WrongMerge
+from colearn.ml_interface import Weights
+from colearn.protocols import Ledger, Method, Signer, Tensors, Trained
+from colearn.records import Digest, Proposal, Update
+from colearn.rules import Decision, Outcome
+from colearn.weights_store import WeightsStore
+
+
+class Course:
+    """Follows a ledger's decisions.
+
+    Args:
+        method: The method.
+        ledger: The ledger.
+        weights: Where proposals, updates and states lie.
+        signer: Checks whose updates they are; None where members share one process.
+
+    Attributes:
+        method: The method.
+        state: The method's state in the live round.
+    """
+
+    def __init__(
+        self, method: Method, ledger: Ledger, weights: WeightsStore, signer: Signer | None = None
+    ) -> None:
+        self.method = method
+        self.state: Tensors = {}
+        self._ledger = ledger
+        self._weights = weights
+        self._signer = signer
+        self._current = ledger.experiment.initial
+        self._seen = 0
+        self._digest: str | None = ""
+        self._kept: list[str] = []
+        self._found: dict[Digest, WrongMerge | None] = {}
+        self._lock = RLock()
+        self._take_up()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the state, which is stored for who joins late; empty for an empty state."""
+        with self._lock:
+            if self._digest is None:
+                self._digest = self._weights.put_state(self.state)
+                self._kept.append(self._digest)
+            return self._digest
+
+    def follow(self) -> None:
+        """Take what the ledger has decided since."""
+        with self._lock:
+            for decision in self._ledger.decisions(self._seen):
+                self.take(decision)
+
+    def take(self, decision: Decision) -> None:
+        """Advance the state by a round.
+
+        A proposal whose record or updates cannot be had, or do not hold, moves nothing.
+        """
+        self._seen += 1
+        if decision.proposal is None:
+            return
+        accepted = decision.outcome is Outcome.ACCEPTED
+        self._found.pop(decision.proposal, None)
+        try:
+            proposal = self._weights.proposal(decision.proposal)
+            self.check_updates(proposal, decision.members)
+            updates = self.trained(proposal.merged)
+            base = self._weights.get(self._current).weights
+            merged = self._weights.get(decision.proposal).weights if accepted else None
+        except (StoreError, WeightsError):
+            pass
+        else:
+            self.state = self.method.advance(base, self.state, updates, merged)
+            self._digest = None if self.state else ""
+        if accepted:
+            self._current = decision.proposal
+            latest = self._kept[-1:]
+            for digest in set(self._kept) - set(latest):
+                self._weights.drop_state(digest)
+            self._kept = latest
+
+    def trained(self, updates: Sequence[Update]) -> list[Trained]:
+        """Updates with their weights, in the order given; raises as `WeightsStore.get` does."""
+        return [
+            Trained(
+                update.sender,
+                self._weights.get_update(update).weights,
+                update.steps,
+                update.samples,
+            )
+            for update in updates
+        ]
+
+    def sound(self, update: Update, round_index: int, members: Sequence[str]) -> bool:
+        """Whether an update is of this round, of a member, and from everyone's model and state."""
+        if (update.round, update.base, update.state) != (round_index, self._current, self.digest):
+            return False
+        if not update.weights or update.sender not in members or update.steps < 1:
+            return False
+        if self._signer is not None:
+            try:
+                self._signer.check(update)
+            except BadSignature:
+                return False
+        return True
+
+    def check_updates(self, proposal: Proposal, members: Sequence[str]) -> None:
+        """Check that a proposal of the live round names a method's state and updates that hold.
+
+        Raises:
+            WrongMerge: It does not.
+        """
+        what = f"the proposal of {proposal.sender!r} for round {proposal.round}"
+        if proposal.state != self.digest:
+            raise WrongMerge(
+                f"{what} was made with the method's state {proposal.state[:12]!r}, "
+                f"expected {self.digest[:12]!r}"
+            )
+        order = [
+            members.index(update.sender) if update.sender in members else -1
+            for update in proposal.merged
+        ]
+        if not order or order != sorted(set(order)):
+            raise WrongMerge(f"{what} does not name updates of members, one each, in their order")
+        if not self.method.all_train and [each.sender for each in proposal.merged] != [
+            proposal.sender
+        ]:
+            raise WrongMerge(f"{what} merges another update than its proposer's own")
+        for update in proposal.merged:
+            if not self.sound(update, proposal.round, members):
+                raise WrongMerge(
+                    f"{what} merges an update of {update.sender!r} that is not of this round, "
+                    "from everyone's model and state, and signed by a member"
+                )
+
+    def merge(self, updates: Sequence[Update]) -> Tensors:
+        """M′ from everyone's model and these updates."""
+        base = self._weights.get(self._current).weights
+        return self.method.merge(base, self.state, self.trained(updates))
+
+    def check(self, digest: Digest, members: Sequence[str]) -> None:
+        """Check that a proposal of the live round is what its method makes of its updates.
+
+        Raises:
+            WrongMerge: It is not.
+            StoreError: It, or an update, cannot be had.
+            WeightsError: An update is not weights of the experiment.
+        """
+        with self._lock:
+            if digest not in self._found:
+                self._found[digest] = self._check(digest, members)
+            found = self._found[digest]
+        if found is not None:
+            raise found
+
+    def _check(self, digest: Digest, members: Sequence[str]) -> WrongMerge | None:
+        proposal = self._weights.proposal(digest)
+        try:
+            self.check_updates(proposal, members)
+        except WrongMerge as reason:
+            return reason
+        merged = self._weights.put_weights(Weights(self.merge(proposal.merged)))
+        if merged == proposal.weights:
+            return None
+        return WrongMerge(
+            f"the proposal of {proposal.sender!r} for round {proposal.round} has weights "
+            f"{proposal.weights[:12]}, but the updates it names merge to {merged[:12]}"
+        )
+
+    def _take_up(self) -> None:
+        """Begin at the last accepted proposal whose method's state can be had, else at the start.
+
+        What most members approved, they checked.
+        """
+        decisions = self._ledger.decisions()
+        bases = [self._current]
+        for decision in decisions:
+            accepted = decision.outcome is Outcome.ACCEPTED
+            bases.append(decision.proposal if accepted and decision.proposal else bases[-1])
+        for index in reversed(range(len(decisions))):
+            decision = decisions[index]
+            if decision.outcome is not Outcome.ACCEPTED or decision.proposal is None:
+                continue
+            try:
+                digest = self._weights.proposal(decision.proposal).state
+                self.state = (
+                    self._weights.get_state(digest, len(decision.members)) if digest else {}
+                )
+            except (StoreError, WeightsError):
+                continue
+            self._digest, self._seen, self._current = digest, index, bases[index]
+            break
+        self.follow()

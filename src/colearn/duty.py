@@ -1,0 +1,142 @@
+"""What a member has to do next, from what everybody can see: pure.
+
+Members that vote on the ledger directly, under the plain method, need the ledger's
+state alone. Methods in which all train, and proposers that collect votes before they
+submit them, need what stands on the board for the live round as well::
+
+    all train:   update, by each  →  proposal, of the updates
+    collected:   candidate  →  ballot, by each  →  proposal and ballots on the ledger
+
+Nobody waits for ever: a proposer goes on without updates and ballots that do not come,
+and whoever finds a proposal on the ledger without its own vote votes there directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from colearn.records import Ballot, Candidate, Choice, Digest, Note, Update
+from colearn.rules import Outcome, State, tally
+
+
+class Action(Enum):
+    """What a member has to do next."""
+
+    ACCEPT = "accept"
+    TRAIN = "train"
+    PROPOSE = "propose"
+    COLLECT = "collect"
+    VOTE = "vote"
+
+
+class Duty(NamedTuple):
+    """What decides a member's duties.
+
+    Attributes:
+        member: Its name.
+        all_train: Whether the method merges everybody's updates.
+        collects: Whether proposers collect ballots.
+    """
+
+    member: str
+    all_train: bool = False
+    collects: bool = False
+
+    @property
+    def reads_notes(self) -> bool:
+        """Whether what stands on the board matters."""
+        return self.all_train or self.collects
+
+    def due(
+        self, state: State, notes: Sequence[Note] = (), now: int = 0, *, patient: bool = False
+    ) -> Action | None:
+        """What is to be done, once the member holds everyone's model; None is to wait.
+
+        Args:
+            state: The ledger's.
+            notes: What stands on the board for the live round.
+            now: Ledger time, in seconds.
+            patient: Go on waiting for ballots though the outcome is certain.
+        """
+        if self.member not in state.members:
+            return None
+        proposing = state.proposer == self.member
+        if state.proposal is not None:
+            if proposing and not state.rule.proposer_votes:
+                return None
+            voted = state.approve | state.reject | state.abstain
+            return None if voted >> state.members.index(self.member) & 1 else Action.VOTE
+        if not (self.all_train or self.collects):
+            return Action.PROPOSE if proposing else None
+        mine = {type(note) for note in notes if note.sender == self.member}
+        if self.all_train and Update not in mine:
+            return Action.TRAIN
+        if not proposing:
+            return Action.VOTE if self._shown(state, notes) and Ballot not in mine else None
+        if Candidate not in mine:
+            return Action.PROPOSE if self._updates_enough(state, notes, now) else None
+        if state.rule.proposer_votes and Ballot not in mine:
+            return Action.VOTE
+        return Action.COLLECT if _ballots_enough(state, notes, now, patient=patient) else None
+
+    def wakes(self, state: State, notes: Sequence[Note] = ()) -> int:
+        """Ledger time by which something becomes due though nobody does anything."""
+        if state.proposal is None and self.reads_notes and state.proposer == self.member:
+            shown = any(isinstance(note, Candidate) for note in notes)
+            return _patience(state, 2 if shown else 1)
+        return state.deadline
+
+    def _shown(self, state: State, notes: Sequence[Note]) -> bool:
+        return self.collects and candidate(state, notes) is not None
+
+    def _updates_enough(self, state: State, notes: Sequence[Note], now: int) -> bool:
+        if not self.all_train or now >= _patience(state, 1):
+            return True
+        return sum(isinstance(note, Update) for note in notes) >= len(state.members)
+
+
+def candidate(state: State, notes: Sequence[Note]) -> Digest | None:
+    """The proposal that the live round's proposer shows."""
+    shown = (
+        note.proposal
+        for note in notes
+        if isinstance(note, Candidate) and note.sender == state.proposer
+    )
+    return next(shown, None)
+
+
+def ballots_of(state: State, notes: Sequence[Note]) -> Iterator[Ballot]:
+    """Ballots on the proposal shown, of those who may vote on it."""
+    shown = candidate(state, notes)
+    for note in notes:
+        if (
+            isinstance(note, Ballot)
+            and note.proposal == shown
+            and note.sender in state.members
+            and (note.sender != state.proposer or state.rule.proposer_votes)
+        ):
+            yield note
+
+
+def _ballots_enough(state: State, notes: Sequence[Note], now: int, *, patient: bool) -> bool:
+    bitmaps = dict.fromkeys(Choice, 0)
+    for ballot in ballots_of(state, notes):
+        bitmaps[ballot.choice] |= 1 << state.members.index(ballot.sender)
+    voters = len(state.members) - (not state.rule.proposer_votes)
+    if now >= _patience(state, 2) or sum(bitmaps.values()).bit_count() >= voters:
+        return True
+    outcome = tally(
+        state.rule,
+        len(state.members),
+        bitmaps[Choice.APPROVE],
+        bitmaps[Choice.REJECT],
+        bitmaps[Choice.ABSTAIN],
+    )
+    return outcome is not Outcome.PENDING and not patient
+
+
+def _patience(state: State, phase: int) -> int:
+    """Ledger time up to which a proposer waits: for updates (1), then for ballots (2)."""
+    return state.opened + -(-phase * state.rule.propose_seconds // 3)
