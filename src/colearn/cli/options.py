@@ -14,3 +14,7 @@ def _whole(_: type, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
+Each = Parameter(negative=())
+"""For an option that may be given several times."""
+
+Rpc = Annotated[tuple[str, ...], Parameter(negative=(), env_var="COLEARN_RPC")]

@@ -1,0 +1,98 @@
+"""The drivers of one member: its ledger, store, board, journal, opened from an agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from web3 import Web3
+
+from colearn.errors import ConfigError, LedgerError
+from colearn.experiment import Agreement
+from colearn.journal import Journal
+from colearn.ledgers.ethereum import EthereumLedger
+from colearn.ml_interface import MachineLearningInterface
+from colearn.participant import Participant
+from colearn.stores.directory import DirectoryStore
+from colearn.weights_store import WeightsStore
+
+JOURNAL_FILE = "journal.sqlite"
+STORE_FOLDER = "store"
+
+
+def open_ledger(
+    agreement: Agreement, rpc: Sequence[str], keys: Mapping[str, bytes]
+) -> EthereumLedger:
+    """Open the contract that an agreement names.
+
+    Args:
+        agreement: What the members agreed on.
+        rpc: URLs of nodes of the contract's chain.
+        keys: Private keys by address; none to only read.
+
+    Raises:
+        ConfigError: The agreement names no contract.
+        LedgerError: The nodes cannot be reached, are of another chain, or the contract
+            is another experiment's.
+    """
+    place = agreement.contract
+    if place is None:
+        raise ConfigError(
+            "the experiment is on no chain yet: put it there with colearn deploy, "
+            "or get the file from whoever did"
+        )
+    chain = Web3(Web3.HTTPProvider(rpc[0]))
+    return EthereumLedger(
+        agreement.experiment,
+        keys,
+        chain=chain,
+        address=place.address,
+        first_block=place.first_block,
+    )
+
+
+@contextmanager
+def open_participant(
+    agreement: Agreement,
+    path: Path,
+    learner: MachineLearningInterface,
+    *,
+    me: str,
+    key: bytes,
+    rpc: Sequence[str],
+    folder: Path,
+    shared: Path | None = None,
+) -> Iterator[tuple[Participant, WeightsStore]]:
+    """Open a member's drivers, and close them in the end.
+
+    Args:
+        agreement: What the members agreed on.
+        path: The file that says so; M₀ may lie beside it.
+        learner: The member's learner.
+        me: The member's address.
+        key: Its private key.
+        rpc: URLs of nodes.
+        folder: Where the member keeps its journal and its blobs.
+        shared: A folder of blobs that all members see, instead of one's own.
+    """
+    ledger = open_ledger(agreement, rpc, {me: key})
+    folder.mkdir(parents=True, exist_ok=True)
+    store = DirectoryStore(shared or folder / STORE_FOLDER)
+    agreement.put_initial(store, path)
+    weights = WeightsStore(store, agreement.schema)
+    journal = Journal(folder / JOURNAL_FILE, agreement.experiment, me, silent_through=-1)
+    try:
+        yield (
+            Participant(
+                me,
+                learner,
+                ledger=ledger,
+                weights=weights,
+                seed=agreement.seed,
+                journal=journal,
+            ),
+            weights,
+        )
+    finally:
+        journal.close()
