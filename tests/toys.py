@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from colearn import MachineLearningInterface, ProposedWeights, Weights
+from colearn.errors import BadSignature
+from colearn.ledgers.local import LocalLedger
+from colearn.records import Vote, digest_of, encode
 
 
 class Scripted(MachineLearningInterface):
@@ -61,3 +65,57 @@ class Seeking(MachineLearningInterface):
 def seekers():
     """Three learners whose numbers differ."""
     return [Seeking([1, 2, 3]), Seeking([2, 3, 4]), Seeking([1, 3, 5])]
+
+
+class Averaging:
+    """A method that merges all members' updates: their mean, and half of the last move."""
+
+    name = "averaging"
+    all_train = True
+
+    def offset(self, state, member):
+        return {"guess": state["pull"]} if state else None
+
+    def merge(self, base, state, updates):
+        mean = sum(each.tensors["guess"] for each in updates) / len(updates)
+        return {"guess": mean + (0.5 * state["move"] if state else 0.0)}
+
+    def advance(self, base, state, updates, accepted):
+        move = np.zeros(1) if accepted is None else accepted["guess"] - base["guess"]
+        return {"move": move, "pull": np.full(1, 0.001 * len(updates))}
+
+
+class Sole(Averaging):
+    """The same with the proposer's update alone."""
+
+    name = "sole"
+    all_train = False
+
+
+class Sealed:
+    """Signs for members by a hash with each one's secret; knows all secrets, as a test may."""
+
+    def __init__(self, members):
+        self._secrets = {member: f"secret of {member}" for member in members}
+
+    def sign(self, note):
+        return msgspec.structs.replace(note, signature=self._seal(note))
+
+    def check(self, note):
+        if note.sender not in self._secrets or note.signature != self._seal(note):
+            raise BadSignature(f"not signed by {note.sender!r}")
+
+    def _seal(self, note):
+        bare = msgspec.structs.replace(note, signature="")
+        return digest_of((self._secrets[note.sender].encode(), encode(bare)))
+
+
+class TogetherLedger(LocalLedger):
+    """A local ledger that takes a proposal and ballots as one; counts how often."""
+
+    together = 0
+
+    def submit_together(self, propose, ballots):
+        self.together += 1
+        votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
+        return self.submit(propose, *votes)

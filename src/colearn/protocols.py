@@ -7,7 +7,7 @@ checks any implementation against the sentences below.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from colearn.records import (
     Ballot,
@@ -209,10 +209,18 @@ class Policy(Protocol):
         """
         ...
 
-    def vote(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> bool | None:
-        """Vote from the same samples' losses under M and M′, each of shape (samples,).
+    def vote(
+        self, before: NDArray[np.float64], after: NDArray[np.float64], targets: NDArray[Any], /
+    ) -> bool | None:
+        """Vote from the same samples' losses under M and M′.
 
-        Returns True to approve, False to reject, None to abstain.
+        Args:
+            before: Losses under M, of shape (samples,).
+            after: Losses under M′, of shape (samples,).
+            targets: The samples' classes, or the numbers to predict.
+
+        Returns:
+            True to approve, False to reject, None to abstain.
         """
         ...
 

@@ -223,7 +223,7 @@ class FrameworkLearner(MachineLearningInterface):
                 weights.training_summary,
                 vote_score=-float(after.mean()),
                 test_score=test_score,
-                vote=self.policy.vote(self._before, after),
+                vote=self.policy.vote(self._before, after, self.vote_samples[1]),
             )
 
     def mli_accept_weights(self, weights: Weights) -> None:

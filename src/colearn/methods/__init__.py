@@ -1,0 +1,51 @@
+"""Methods: how M′ is made from M, and what each remembers from round to round."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from colearn.errors import ConfigError
+from colearn.methods.centers import (
+    geometric_median,
+    mean,
+    median,
+    multi_krum,
+    nearby_mean,
+    trimmed_mean,
+)
+from colearn.methods.merged import Merged
+from colearn.methods.plain import Plain
+from colearn.protocols import Method
+
+_MOMENTUM = 0.5
+
+METHODS: dict[str, Method] = {
+    each.name: each
+    for each in (
+        Plain(),
+        Merged("solo-dc", mean, control=mean, all_train=False),
+        Merged("fast", mean, control=mean, momentum=_MOMENTUM, by_samples=True),
+        Merged(
+            "shield",
+            partial(nearby_mean, reach=2.0),
+            control=partial(nearby_mean, reach=1.5),
+            momentum=_MOMENTUM,
+        ),
+        Merged("average", mean, by_samples=True),
+        Merged("median", median),
+        Merged("trimmed-mean", partial(trimmed_mean, trim=0.3)),
+        Merged("geometric-median", geometric_median),
+        Merged("multi-krum", partial(multi_krum, liars=0.3)),
+    )
+}
+"""By name: what an experiment calls it, and anyone may repeat."""
+
+
+def method(name: str) -> Method:
+    """The method of that name, or a `ConfigError` that lists the names."""
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise ConfigError(
+            f"no method is called {name!r}; choose one of {', '.join(METHODS)}"
+        ) from None

@@ -1,0 +1,116 @@
+"""What stands for many moves: their mean, or a centre that a minority cannot drag away.
+
+A centre takes the moves in member order and each one's share, shares adding up to 1.
+Only `mean` heeds the shares: they follow from numbers that members declare, and a
+liar could declare anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from colearn.methods.moves import Array, Move, by_tensor, distance, total
+
+Center = Callable[[Sequence[Move], Sequence[float]], Move]
+
+_WEISZFELD_STEPS = 100
+_WEISZFELD_TOLERANCE = 1e-6
+
+
+def mean(moves: Sequence[Move], shares: Sequence[float]) -> Move:
+    """The mean, weighted by shares (federated averaging, arXiv 1602.05629)."""
+    return total(zip(shares, moves, strict=True))
+
+
+def median(moves: Sequence[Move], shares: Sequence[float]) -> Move:  # noqa: ARG001
+    """The median of every number by itself (arXiv 1803.01498)."""
+    return by_tensor(moves, middle)
+
+
+def trimmed_mean(moves: Sequence[Move], shares: Sequence[float], *, trim: float) -> Move:  # noqa: ARG001
+    """The mean of every number without its extremes (arXiv 1803.01498).
+
+    Args:
+        moves: The moves.
+        shares: Not heeded.
+        trim: Share of the members left out at either end, below 1/2.
+    """
+    return by_tensor(moves, partial(_trimmed, cut=int(trim * len(moves))))
+
+
+def geometric_median(moves: Sequence[Move], shares: Sequence[float]) -> Move:  # noqa: ARG001
+    """The point with the least sum of distances to the moves (arXiv 1912.13445).
+
+    Found by Weiszfeld's iteration from the median of every number, until a step is
+    shorter than a millionth of the median distance.
+    """
+    center = by_tensor(moves, middle)
+    for _ in range(_WEISZFELD_STEPS):
+        distances = [distance(each, center) for each in moves]
+        typical = sorted(distances)[len(distances) // 2]
+        if typical == 0:
+            break
+        pulls = [1.0 / max(each, _WEISZFELD_TOLERANCE * typical) for each in distances]
+        whole = sum(pulls)
+        closer = total((pull / whole, each) for pull, each in zip(pulls, moves, strict=True))
+        step = distance(closer, center)
+        center = closer
+        if step <= _WEISZFELD_TOLERANCE * typical:
+            break
+    return center
+
+
+def multi_krum(moves: Sequence[Move], shares: Sequence[float], *, liars: float) -> Move:  # noqa: ARG001
+    """The mean of the moves with the nearest neighbours (arXiv 1703.02757).
+
+    Args:
+        moves: The moves.
+        shares: Not heeded.
+        liars: Share of the members that may lie; as many are left out.
+    """
+    count = len(moves)
+    out = min(int(liars * count), count - 1)
+    near = max(count - out - 2, 1)
+    scores = []
+    for index, one in enumerate(moves):
+        others = (distance(one, other) ** 2 for at, other in enumerate(moves) if at != index)
+        scores.append(sum(sorted(others)[:near]))
+    best = sorted(sorted(range(count), key=lambda index: scores[index])[: count - out])
+    return equal_mean([moves[index] for index in best])
+
+
+def nearby_mean(moves: Sequence[Move], shares: Sequence[float], *, reach: float) -> Move:
+    """The mean of the moves around the geometric median.
+
+    Args:
+        moves: The moves.
+        shares: Not heeded.
+        reach: How far away a move may lie, in median distances.
+    """
+    center = geometric_median(moves, shares)
+    distances = [distance(each, center) for each in moves]
+    bound = reach * float(middle([np.array(each) for each in distances]))
+    return equal_mean(
+        [each for each, far in zip(moves, distances, strict=True) if far <= bound] or [center]
+    )
+
+
+def equal_mean(moves: Sequence[Move]) -> Move:
+    """The mean of moves that count alike."""
+    return total((1.0 / len(moves), each) for each in moves)
+
+
+def middle(arrays: Sequence[Array]) -> Array:
+    """The median of every number; of two middle ones the mean."""
+    return _trimmed(arrays, cut=(len(arrays) - 1) // 2)
+
+
+def _trimmed(arrays: Sequence[Array], *, cut: int) -> Array:
+    kept = np.sort(np.stack(arrays), axis=0)[cut : len(arrays) - cut]
+    result: Array = kept[0].copy()
+    for each in kept[1:]:
+        result += each
+    return result / len(kept)

@@ -1,0 +1,94 @@
+"""Merging what members trained into one proposal: every method but `plain` is one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from colearn.methods import controls
+from colearn.methods.centers import Center
+from colearn.methods.memory import State, recall, record
+from colearn.methods.moves import (
+    as_in,
+    counts,
+    lower_median,
+    move,
+    moved,
+    read,
+    statistics,
+    total,
+)
+from colearn.protocols import Tensors, Trained
+
+_MOVE = "move"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """M′ is M, moved by a centre of the members' moves, and some of the last move again.
+
+    Attributes:
+        name: What an experiment calls it.
+        center: Makes one move of the members'.
+        control: Makes the common control of the members'; None: drift is not corrected.
+        momentum: How much of the last accepted move is made again (arXiv 1909.06335).
+            A rejection halves what is remembered of it.
+        by_samples: Whether a member counts by the samples that it declares.
+        all_train: Whether every member trains each round, or the proposer alone.
+    """
+
+    name: str
+    center: Center
+    control: Center | None = None
+    momentum: float = 0.0
+    by_samples: bool = False
+    all_train: bool = True
+
+    def offset(self, state: Tensors, member: str) -> Tensors | None:
+        """What a member's every training step is to add to its tensors, or None."""
+        return None if self.control is None else controls.offset(state, member)
+
+    def merge(self, base: Tensors, state: Tensors, updates: Sequence[Trained]) -> Tensors:
+        """M′ from M and the members' updates, given in member order.
+
+        Raises:
+            NotFinite: An update holds NaN or infinity, or M′ would.
+            SchemaMismatch: An update has other tensors than M.
+        """
+        shares = self._shares(updates)
+        step = self.center([move(base, update.tensors) for update in updates], shares)
+        last = recall(state, _MOVE)
+        if last is not None:
+            step = total(((1.0, step), (self.momentum, last)))
+        return moved(base, step) | self._settled(base, updates, shares)
+
+    def advance(
+        self, base: Tensors, state: Tensors, updates: Sequence[Trained], accepted: Tensors | None
+    ) -> Tensors:
+        """The state after a round that merged these updates."""
+        result: State = {}
+        if self.momentum:
+            last = recall(state, _MOVE)
+            if accepted is not None:
+                last = move(base, accepted)
+            elif last is not None:
+                last = total(((0.5, last),))
+            if last is not None:
+                result |= record(_MOVE, last, base)
+        if self.control is not None:
+            result |= controls.advance(base, state, updates, self.control)
+        return result
+
+    def _settled(self, base: Tensors, updates: Sequence[Trained], shares: Sequence[float]) -> State:
+        """The tensors that do not move: of statistics the centre, of counts the median."""
+        result: State = {}
+        if names := statistics(base):
+            read_all = [read(base, update.tensors, names) for update in updates]
+            result |= as_in(base, self.center(read_all, shares))
+        for name in counts(base):
+            result[name] = lower_median([update.tensors[name] for update in updates])
+        return result
+
+    def _shares(self, updates: Sequence[Trained]) -> list[float]:
+        counts = [update.samples if self.by_samples else 1 for update in updates]
+        return [count / sum(counts) for count in counts]

@@ -1,0 +1,143 @@
+"""Moves: what training did to the weights, in float64, summed the same way everywhere.
+
+Every member and every auditor must find the same M′ to the bit. So sums over members
+run in their order, sums over elements by halves, and nothing is left to a linear
+algebra library, whose order of addition depends on the machine.
+
+Three kinds of tensors are told apart. Floating ones are *trained*: they move.
+*Statistics*, such as BatchNorm's running variance, are floating too and known by
+their names; moving on by momentum could make a variance negative. The others, whole
+numbers and truth values, are *counts*.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colearn.errors import NotFinite, SchemaMismatch
+from colearn.protocols import Tensors
+from colearn.schema import KINDS
+
+Array = NDArray[np.float64]
+Move = dict[str, Array]
+"""A float64 array for every trained tensor, or for every statistic."""
+
+_is_statistic = re.compile(
+    r"(.*[./])?(running_mean|running_var|moving_mean|moving_variance|samples_seen)"
+    r"|(.*[./])?batch_stats[./].*"
+).fullmatch
+
+
+def trained(base: Tensors) -> list[str]:
+    """Names of the tensors that training moves, sorted."""
+    return [name for name in sorted(base) if _floats(base, name) and not _is_statistic(name)]
+
+
+def statistics(base: Tensors) -> list[str]:
+    """Names of the floating tensors that describe data, sorted."""
+    return [name for name in sorted(base) if _floats(base, name) and _is_statistic(name)]
+
+
+def counts(base: Tensors) -> list[str]:
+    """Names of the tensors of whole numbers or truth values, sorted."""
+    return [name for name in sorted(base) if not _floats(base, name)]
+
+
+def read(base: Tensors, tensors: Tensors, names: Iterable[str]) -> Move:
+    """Some of the tensors in float64.
+
+    Raises:
+        SchemaMismatch: One is missing, or has another shape than in ``base``.
+        NotFinite: One holds NaN or infinity.
+    """
+    result = {}
+    for name in names:
+        shape, found = base[name].shape, tensors.get(name)
+        if found is None or found.shape != shape:
+            raise SchemaMismatch(
+                f"tensor {name!r} of an update "
+                f"{'is missing' if found is None else f'has shape {found.shape}'}, "
+                f"expected shape {shape}: where tensors grow, use the method 'plain'"
+            )
+        result[name] = found.astype(np.float64)
+        _check_finite(name, result[name])
+    return result
+
+
+def move(base: Tensors, tensors: Tensors) -> Move:
+    """How far training moved the trained tensors; raises as `read` does."""
+    names = trained(base)
+    before, after = read(base, base, names), read(base, tensors, names)
+    # Zero is added because equal values of unlike signs, 0.0 and -0.0, must not differ by -0.0.
+    return {name: after[name] - before[name] + 0.0 for name in names}
+
+
+def total(terms: Iterable[tuple[float, Move]]) -> Move:
+    """The sum of factor · move over the terms, at least one, in their order."""
+    (factor, first), *others = terms
+    result = {name: factor * part for name, part in first.items()}
+    for factor, other in others:
+        for name in result:
+            result[name] += factor * other[name]
+    return result
+
+
+def by_tensor(moves: Sequence[Move], center: Callable[[Sequence[Array]], Array]) -> Move:
+    """One move of many: for each tensor what ``center`` makes of its arrays."""
+    return {name: center([each[name] for each in moves]) for name in moves[0]}
+
+
+def distance(one: Move, other: Move) -> float:
+    """The Euclidean distance of two moves; infinite where it is too large for a float."""
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(sum(added(np.square(one[name] - other[name])) for name in one)))
+
+
+def added(array: Array) -> float:
+    """The sum of all elements: halves are laid upon each other until one is left."""
+    rest = array.reshape(-1)
+    while rest.size > 1:
+        half, odd = divmod(rest.size, 2)
+        last = rest[-odd:] if odd else None
+        rest = rest[:half] + rest[half : 2 * half]
+        if last is not None:
+            rest[:1] += last
+    return float(rest[0]) if rest.size else 0.0
+
+
+def moved(base: Tensors, by: Move) -> dict[str, NDArray[np.generic]]:
+    """The trained tensors after a move, in the dtypes they have.
+
+    Raises:
+        NotFinite: A number is too large for its dtype.
+    """
+    return as_in(base, {name: base[name].astype(np.float64) + part for name, part in by.items()})
+
+
+def as_in(base: Tensors, tensors: Move) -> dict[str, NDArray[np.generic]]:
+    """The tensors in the dtypes they have in ``base``; raises as `moved` does."""
+    with np.errstate(over="ignore"):
+        result = {name: array.astype(base[name].dtype) for name, array in tensors.items()}
+    for name, array in result.items():
+        _check_finite(name, array)
+    return result
+
+
+def lower_median(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The median of every number; of two middle ones the lower, so that some member holds it."""
+    ordered: NDArray[np.generic] = np.sort(np.stack(arrays), axis=0)
+    return np.asarray(ordered[(len(arrays) - 1) // 2])
+
+
+def _floats(tensors: Tensors, name: str) -> bool:
+    return KINDS[tensors[name].dtype.name].exponent > 0
+
+
+def _check_finite(name: str, array: NDArray[Any]) -> None:
+    if not np.isfinite(array).all():
+        raise NotFinite(f"tensor {name!r} holds NaN or infinity: such an update is not merged")

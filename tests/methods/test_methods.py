@@ -1,0 +1,239 @@
+"""Whole methods: what they propose, remember, and refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from colearn.errors import ConfigError, NotFinite
+from colearn.methods import METHODS, method
+from colearn.protocols import Trained
+from colearn.records import digest_of
+from colearn.weights import Schema, encode
+
+MEMBERS = ("ann", "bob", "c/d")
+MERGING = [name for name in METHODS if METHODS[name].all_train]
+CORRECTED = ["solo-dc", "fast", "shield"]
+
+
+def weights(seed):
+    """Return weights of a small network with BatchNorm, the same bits on any machine."""
+    numbers = ((13 * np.arange(8) ** 2 + 37 * seed) % 97 - 48) / 64
+    return {
+        "w": numbers[:6].reshape(2, 3).astype(np.float32),
+        "b": numbers[6:],
+        "running_var": np.abs(numbers[:2]).astype(np.float32),
+        "num_batches_tracked": np.array(seed, np.int64),
+    }
+
+
+BASE = weights(0)
+
+
+def updates(start=1, members=MEMBERS):
+    """Return one update for each member."""
+    return [
+        Trained(member, weights(start + place), steps=4, samples=10 * (place + 1))
+        for place, member in enumerate(members)
+    ]
+
+
+def flat(tensors):
+    """Return the trained numbers of weights in a row."""
+    return np.concatenate([tensors["b"], tensors["w"].ravel()]).astype(np.float64)
+
+
+def digest(tensors):
+    """Return the digest of tensors' canonical bytes; of no tensors, that of no bytes."""
+    if not tensors:
+        return digest_of(())
+    return digest_of(encode(tensors, Schema.of(tensors)).parts)
+
+
+def test_names_find_methods():
+    """Every method is found by its name, and another name is refused with those there are."""
+    assert all(method(name).name == name for name in METHODS)
+    with pytest.raises(ConfigError, match="'best'.*plain, solo-dc, fast, shield"):
+        method("best")
+
+
+def test_plain_proposes_what_was_trained():
+    """The proposal is the proposer's very arrays, and nothing is remembered."""
+    (update,) = updates(members=("ann",))
+    assert method("plain").merge(BASE, {}, [update]) is update.tensors
+    assert method("plain").advance(BASE, {}, [update], update.tensors) == {}
+    assert method("plain").offset({}, "ann") is None
+
+
+@pytest.mark.parametrize("name", MERGING)
+def test_merge_keeps_schema_and_arguments(name):
+    """M′ has M's names, dtypes and shapes, and no argument is written into."""
+    given = updates()
+    before = [digest(update.tensors) for update in given]
+    merged = method(name).merge(BASE, {}, given)
+    assert Schema.of(merged) == Schema.of(BASE)
+    assert [digest(update.tensors) for update in given] == before
+    assert digest(BASE) == digest(weights(0))
+
+
+@pytest.mark.parametrize("name", MERGING)
+def test_first_offset_is_none(name):
+    """Before anybody trained there is nothing to correct by."""
+    assert method(name).offset({}, "ann") is None
+
+
+def test_average_is_weighted_by_samples():
+    """Federated averaging: shares are 10, 20 and 30 of 60."""
+    merged = method("average").merge(BASE, {}, updates())
+    expected = sum(
+        share * flat(weights(seed)) for seed, share in ((1, 1 / 6), (2, 1 / 3), (3, 1 / 2))
+    )
+    assert flat(merged) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["average", "fast"])
+def test_statistics_are_averaged_and_counts_a_median(name):
+    """A variance never goes below zero, however fast the weights move; counts stay whole."""
+    one = method(name)
+    given = updates()
+    first = one.merge(BASE, {}, given)
+    state = one.advance(BASE, {}, given, first)
+    down = [
+        update._replace(tensors=update.tensors | {"running_var": np.zeros(2, np.float32)})
+        for update in given
+    ]
+    second = one.merge(first, state, down)
+    assert second["running_var"].tolist() == [0, 0]
+    assert second["num_batches_tracked"] == 2
+
+
+@pytest.mark.parametrize("name", CORRECTED)
+def test_correction_makes_members_move_alike(name):
+    """Where a step moves each member by its own constant, corrected steps move all by the mean."""
+    one = method(name)
+    own = {member: weights(9 + place) for place, member in enumerate(MEMBERS)}
+
+    def train(state, members):
+        result = []
+        for member in members:
+            told = one.offset(state, member) or {}
+            tensors = BASE | {
+                key: BASE[key] + 4 * (own[member][key] + told.get(key, 0)).astype(BASE[key].dtype)
+                for key in ("w", "b")
+            }
+            result.append(Trained(member, tensors, 4, 1))
+        return result
+
+    state = {}
+    for round_members in (MEMBERS,) if one.all_train else [(each,) for each in MEMBERS]:
+        state = one.advance(BASE, state, train(state, round_members), None)
+    after = [flat(update.tensors) for update in train(state, MEMBERS)]
+    mean = flat(BASE) + 4 * np.mean([flat(each) for each in own.values()], axis=0)
+    if name != "shield":
+        assert after[0] == pytest.approx(mean, abs=1e-5)
+    assert after[1] == pytest.approx(after[0], abs=1e-5)
+    assert after[2] == pytest.approx(after[0], abs=1e-5)
+
+
+def test_absent_member_keeps_its_control():
+    """Who misses a round is corrected by what was last known; a newcomer is not."""
+    fast = method("fast")
+    state = fast.advance(BASE, {}, updates(), None)
+    later = fast.advance(BASE, state, updates(20, members=("ann", "bob")), None)
+    kept = [key for key in state if key.startswith("control/c%2Fd/")]
+    assert len(kept) == 2
+    assert all(np.array_equal(later[key], state[key]) for key in kept)
+    assert fast.offset(later, "c/d") is not None
+    assert fast.offset(later, "eve") is None
+
+
+def test_names_of_members_and_tensors_never_meet():
+    """A member whose name looks like another's tensor reads nothing of it."""
+    fast = method("fast")
+    state = fast.advance(BASE, {}, updates(members=("ann",)), None)
+    for name in ("ann/w", "", "center", "ann/"):
+        assert fast.offset(state, name) is None
+
+
+def test_momentum_repeats_half_the_last_accepted_move():
+    """The accepted move counts half in the next round, and half of that after a rejection."""
+    fast = method("fast")
+    still = [Trained("ann", BASE, 4, 1)]
+    accepted = weights(5)
+    state = fast.advance(BASE, {}, still, accepted)
+    move = flat(accepted) - flat(BASE)
+    assert flat(fast.merge(BASE, state, still)) == pytest.approx(flat(BASE) + move / 2, abs=1e-6)
+    state = fast.advance(BASE, state, still, None)
+    assert flat(fast.merge(BASE, state, still)) == pytest.approx(flat(BASE) + move / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", MERGING)
+def test_not_finite_updates_are_refused(name):
+    """NaN never gets into a proposal."""
+    bad = weights(3)
+    bad["w"][0, 0] = np.nan
+    with pytest.raises(NotFinite, match="'w'"):
+        method(name).merge(BASE, {}, [*updates(), Trained("eve", bad, 4, 1)])
+
+
+def test_shield_leaves_out_what_lies_far_away():
+    """Two liars of seven, declaring most of the samples, change nothing in the merge."""
+    members = [f"m{place}" for place in range(7)]
+    given = updates(members=members)
+    honest = [
+        update._replace(tensors=weights(0) | {"b": BASE["b"] + (place - 3) / 64})
+        for place, update in enumerate(given)
+    ]
+    lie = {"b": BASE["b"] - 1000}
+    lied = [
+        *(Trained(update.member, BASE | lie, 4, 10**9) for update in given[:2]),
+        *honest[2:],
+    ]
+    shield = method("shield")
+    assert digest(shield.merge(BASE, {}, lied)) == digest(shield.merge(BASE, {}, honest[2:]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_state_is_bounded_and_names_are_in_any_order(name):
+    """A state read back in another order gives the same bits, and does not grow over rounds."""
+    one = method(name)
+    members = MEMBERS if one.all_train else ("bob",)
+    state, sizes = {}, set()
+    for start in (1, 4, 7):
+        given = updates(start, members)
+        merged = one.merge(BASE, state, given)
+        shuffled = dict(reversed(state.items()))
+        assert digest(one.merge(BASE, shuffled, given)) == digest(merged)
+        after = one.advance(BASE, state, given, merged)
+        if after:
+            assert digest(after) == digest(one.advance(BASE, shuffled, given, merged))
+            sizes.add(len(after))
+        state = after
+    assert len(sizes) <= 1
+
+
+GOLDEN = {
+    "plain": ("85d4634771ac0703", "af1349b9f5f9a1a6"),
+    "solo-dc": ("85d4634771ac0703", "0cf48686467ffc68"),
+    "fast": ("abc0dfd98c0297d4", "229e054c304040b3"),
+    "shield": ("8409c384b47648a4", "eb467680f8e6a0ed"),
+    "average": ("a2ffaa07c16429bf", "af1349b9f5f9a1a6"),
+    "median": ("881c7f16777fe52c", "af1349b9f5f9a1a6"),
+    "trimmed-mean": ("71838054c077567b", "af1349b9f5f9a1a6"),
+    "geometric-median": ("9b41e24dd5c26cdd", "af1349b9f5f9a1a6"),
+    "multi-krum": ("2b6064e73603ac58", "af1349b9f5f9a1a6"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bits_are_the_same_on_every_machine(name):
+    """Three rounds, the second rejected, give the M′ and the state that they gave elsewhere."""
+    one = method(name)
+    members = MEMBERS if one.all_train else ("bob",)
+    base, state = BASE, {}
+    for start, accept in ((1, True), (4, False), (7, True)):
+        given = updates(start, members)
+        merged = one.merge(base, state, given)
+        state = one.advance(base, state, given, merged if accept else None)
+        base = merged if accept else base
+    assert (digest(base)[:16], digest(state)[:16]) == GOLDEN[name]

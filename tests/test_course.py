@@ -1,0 +1,291 @@
+"""The course of a method: its state, and whether merges are true."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from toys import Averaging, Scripted, Sealed, Seeking, Sole, seekers
+
+from colearn import Collective, Weights
+from colearn.course import Course
+from colearn.errors import BlobMissing, WrongMerge
+from colearn.ledgers.local import LocalLedger
+from colearn.records import Choice, Experiment, Propose, Update, Vote
+from colearn.rules import Outcome
+from colearn.stores.memory import MemoryStore
+from colearn.weights import Schema
+from colearn.weights_store import WeightsStore
+
+YES, NO = Choice.APPROVE, Choice.REJECT
+
+
+class Corrected(Seeking):
+    """Takes an offset, which its one step adds."""
+
+    def set_offset(self, offset):
+        self.offset = offset
+
+    def training_size(self):
+        return 1, len(self.numbers)
+
+    def mli_propose_weights(self):
+        guess = super().mli_propose_weights().weights["guess"]
+        return Weights({"guess": guess + (self.offset or {}).get("guess", 0.0)})
+
+
+def corrected():
+    """Three learners that take offsets."""
+    return [Corrected([1, 2, 3]), Corrected([2, 3, 4]), Corrected([1, 3, 5])]
+
+
+def test_members_learn_by_merging():
+    """Updates of all are merged, each proposal names them, and all end on one model."""
+    collective = Collective(seekers(), method=Averaging())
+    for each in collective.play(12):
+        if each.accepted:
+            proposal = collective._weights.proposal(each.model)
+            assert [update.sender for update in proposal.merged] == list(collective.members)
+    result = collective.result
+    assert result.accepted >= 3
+    truth = np.mean([2, 3, 3])
+    assert abs(result.weights.weights["guess"] - truth) < 0.5
+
+
+def test_the_proposer_alone_may_train():
+    """A method of one trainer merges the proposer's update and nobody else's."""
+    collective = Collective(seekers(), method=Sole())
+    for each in collective.play(6):
+        if each.accepted:
+            proposal = collective._weights.proposal(each.model)
+            assert [update.sender for update in proposal.merged] == [each.decision.proposer]
+
+
+def test_the_same_seed_gives_the_same_digests_resumed_or_not(tmp_path):
+    """A run that was stopped and taken up, state of the method and all, ends as if it had not."""
+    whole = Collective(corrected(), method=Averaging(), seed=3).run(9)
+    with Collective(corrected(), method=Averaging(), seed=3, folder=tmp_path) as collective:
+        collective.run(4)
+    with Collective(corrected(), method=Averaging(), seed=3, folder=tmp_path) as collective:
+        resumed = collective.run(5)
+    assert [each.model for each in resumed.rounds] == [each.model for each in whole.rounds]
+    assert len({each.model for each in whole.rounds}) > 2
+
+
+def test_offsets_reach_the_learner():
+    """What the method's state says is set before each training, None at first."""
+    given = []
+
+    class Noting(Corrected):
+        def set_offset(self, offset):
+            given.append(None if offset is None else float(offset["guess"][0]))
+            super().set_offset(offset)
+
+    Collective([Noting([1, 2]), Corrected([2, 3]), Corrected([3, 4])], method=Averaging()).run(3)
+    assert given[:3] == [None, 0.003, 0.003]
+
+
+def test_memory_holds_one_model_and_one_state():
+    """Updates and states of past rounds are let go."""
+    collective = Collective(seekers(), method=Averaging())
+    collective.run(10)
+    blobs = len(collective._weights._store._blobs)
+    collective.run(20)
+    assert abs(len(collective._weights._store._blobs) - blobs) <= 2
+
+
+class Net:
+    """Three members' ledger and store, and proposals made by hand."""
+
+    def __init__(self, method, signer=None):
+        self.members = ("a", "b", "c")
+        self.store = MemoryStore()
+        initial = Weights({"guess": np.zeros(1)})
+        schema = Schema.of(initial.weights)
+        self.weights = WeightsStore(self.store, schema)
+        digest = self.weights.put(initial, round_index=0, sender="", base="")
+        self.ledger = LocalLedger(
+            Experiment(
+                members=self.members, initial=digest, schema=schema.digest, method=method.name
+            )
+        )
+        self.signer = signer
+        self.course = Course(method, self.ledger, self.weights, signer)
+
+    def update(self, sender, value, **changes):
+        """An update of this value."""
+        template = {
+            "round": self.ledger.view().round,
+            "base": self.ledger.view().current,
+            "state": self.course.digest,
+        } | changes
+        update = self.weights.put_update(
+            Weights({"guess": np.full(1, value)}),
+            Update(sender=sender, weights="", size_bytes=0, steps=1, samples=1, **template),
+        )
+        return update if self.signer is None else self.signer.sign(update)
+
+    def proposal(self, updates, value=None, state=None):
+        """A proposal that merges these, truly unless another value is given."""
+        view = self.ledger.view()
+        merged = self.course.merge(updates) if value is None else {"guess": np.full(1, value)}
+        return self.weights.put(
+            Weights(merged),
+            round_index=view.round,
+            sender=view.proposer,
+            base=view.current,
+            state=self.course.digest if state is None else state,
+            merged=tuple(updates),
+        )
+
+    def check(self, digest):
+        """Check a proposal of the live round."""
+        self.course.check(digest, self.members)
+
+    def decide(self, digest, *choices):
+        """Propose, vote, follow."""
+        view = self.ledger.view()
+        voters = [member for member in self.members if member != view.proposer]
+        self.ledger.submit(
+            Propose(view.round, view.proposer, digest),
+            *(
+                Vote(view.round, voter, digest, choice)
+                for voter, choice in zip(voters, choices, strict=True)
+            ),
+        )
+        self.course.follow()
+
+
+def test_a_true_merge_holds_and_a_false_one_does_not():
+    """Weights that are not what the method makes of the updates named are found."""
+    net = Net(Averaging())
+    updates = [net.update("a", 1.0), net.update("c", 2.0)]
+    net.check(net.proposal(updates))
+    with pytest.raises(WrongMerge, match="merge to"):
+        net.check(net.proposal(updates, value=1.5000001))
+
+
+@pytest.mark.parametrize(
+    ("senders", "changes", "words"),
+    [
+        ((), {}, "one each"),
+        (("a", "a"), {}, "one each"),
+        (("b", "a"), {}, "one each"),
+        (("a", "z"), {}, "one each"),
+        (("a", "b"), {"round": 5}, "not of this round"),
+        (("a", "b"), {"base": "9" * 64}, "not of this round"),
+        (("a", "b"), {"state": "9" * 64}, "not of this round"),
+    ],
+)
+def test_updates_that_do_not_belong_are_found(senders, changes, words):
+    """Nothing, somebody twice, out of order, a stranger, another round, base or state."""
+    net = Net(Averaging())
+    updates = [net.update(sender, 1.0, **changes) for sender in senders]
+    with pytest.raises(WrongMerge, match=words):
+        net.check(net.proposal(updates, value=1.0))
+
+
+def test_an_update_nobody_signed_is_found():
+    """A proposer cannot make up an update in another member's name."""
+    net = Net(Averaging(), Sealed("abc"))
+    genuine = [net.update("a", 1.0), net.update("b", 2.0)]
+    net.check(net.proposal(genuine))
+    forged = msgspec.structs.replace(genuine[1], samples=1000)
+    with pytest.raises(WrongMerge, match="'b'.*signed"):
+        net.check(net.proposal([genuine[0], forged], value=1.5))
+
+
+def test_a_false_state_is_found():
+    """A proposal from another state of the method is found, whatever it merges."""
+    net = Net(Averaging())
+    with pytest.raises(WrongMerge, match="state"):
+        net.check(net.proposal([net.update("a", 1.0)], value=1.0, state="7" * 64))
+
+
+def test_a_sole_trainer_cannot_merge_anothers_update():
+    """In a method of one trainer the update must be the proposer's own."""
+    net = Net(Sole())
+    with pytest.raises(WrongMerge, match="proposer's own"):
+        net.check(net.proposal([net.update("b", 1.0)]))
+
+
+def test_an_update_that_cannot_be_had_leaves_the_question_open():
+    """Who cannot fetch an update can say neither yes nor no, and may ask again."""
+    net = Net(Averaging())
+    updates = [net.update("a", 1.0), net.update("b", 2.0)]
+    digest = net.proposal(updates)
+    net.weights.forget_updates(updates)
+    blob = net.store._blobs.pop(updates[1].weights)
+    with pytest.raises(BlobMissing):
+        net.check(digest)
+    net.store._blobs[updates[1].weights] = blob
+    net.check(digest)
+
+
+def test_state_advances_after_rejection_and_acceptance():
+    """Both outcomes move the state, a round without a proposal does not."""
+    net = Net(Averaging())
+    net.decide(net.proposal([net.update("a", 1.0)]), NO, NO)
+    assert net.ledger.decisions()[0].outcome is Outcome.REJECTED
+    assert net.course.state["move"] == [0.0]
+    after_rejection = net.course.digest
+    net.ledger.wait(10**6, net.ledger.view().deadline)
+    net.course.follow()
+    assert net.course.digest == after_rejection
+    net.decide(net.proposal([net.update("a", 1.0), net.update("b", 3.0)]), YES, YES)
+    assert net.course.state["move"] == [2.0]
+
+
+def test_who_joins_late_takes_up_the_state_from_the_last_accepted_proposal():
+    """Without the blobs of the past, only the last accepted round's, the state is the same."""
+    net = Net(Averaging())
+    for value in (1.0, 2.0, 3.0):
+        net.decide(net.proposal([net.update("a", value), net.update("b", value)]), YES, YES)
+    net.decide(net.proposal([net.update("c", 9.0)]), NO, NO)
+    last = net.weights.proposal(net.ledger.view().current)
+    rejected = net.ledger.decisions()[-1].proposal
+    needed = {
+        net.ledger.view().current,
+        last.base,
+        last.state,
+        last.weights,
+        net.weights.proposal(last.base).weights,
+        *(update.weights for update in last.merged),
+        rejected,
+        *(update.weights for update in net.weights.proposal(rejected).merged),
+    }
+    store = MemoryStore()
+    for digest in needed:
+        store.put(net.store.open(digest))
+    late = Course(Averaging(), net.ledger, WeightsStore(store, net.weights._schema))
+    assert late.digest == net.course.digest != ""
+
+
+def test_a_state_that_is_too_large_or_no_state_is_refused():
+    """What a proposal names as state is bounded and must be tensors; else the past is replayed."""
+    net = Net(Averaging())
+    net.decide(net.proposal([net.update("a", 1.0)]), YES, YES)
+    for blob in (b"x" * 10_000, b"\x08" + b"\0" * 7 + b"{broken}"):
+        digest = net.store.put((blob,))
+        record = msgspec.structs.replace(
+            net.weights.proposal(net.ledger.view().current), state=digest
+        )
+        net.weights._proposals[net.ledger.view().current] = record
+        assert Course(Averaging(), net.ledger, net.weights).state == {}
+
+
+def test_a_learner_that_cannot_be_steered_trains_uncorrected():
+    """Any learner takes part in a method that merges; its steps count as one."""
+    collective = Collective([Scripted([True] * 9) for _ in range(3)], method=ScriptedAverage())
+    result = collective.run(3)
+    assert result.weights.weights["w"].tolist() == [3.0] * 3
+
+
+class ScriptedAverage(Averaging):
+    """The mean of the updates; no memory."""
+
+    def merge(self, base, state, updates):
+        return {"w": sum(each.tensors["w"] for each in updates) / len(updates)}
+
+    def advance(self, base, state, updates, accepted):
+        return {}

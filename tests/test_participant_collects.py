@@ -1,0 +1,272 @@
+"""Members that vote by signed ballots, which the proposer puts on the ledger; and journals."""
+
+from __future__ import annotations
+
+import pytest
+from toys import Averaging, Scripted, Sealed, TogetherLedger
+
+from colearn import participant as participants
+from colearn.boards.local import LocalBoard
+from colearn.course import Course
+from colearn.duty import Action
+from colearn.errors import LedgerError
+from colearn.journal import Journal
+from colearn.participant import Participant
+from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Rule, Vote
+from colearn.rules import Outcome
+from colearn.stores.memory import MemoryStore
+from colearn.weights import Schema
+from colearn.weights_store import WeightsStore
+
+MEMBERS = ("a", "b", "c", "d")
+
+
+class Net:
+    """Four members with one ledger, board and store; journals where a folder is given."""
+
+    def __init__(self, learners, folder=None, method=None):
+        initial = learners[0].mli_get_current_weights()
+        schema = Schema.of(initial.weights)
+        self.weights = WeightsStore(MemoryStore(), schema)
+        digest = self.weights.put(initial, round_index=0, sender="", base="")
+        self.ledger = TogetherLedger(
+            Experiment(
+                members=MEMBERS,
+                initial=digest,
+                schema=schema.digest,
+                rule=Rule(propose_seconds=30, vote_seconds=30),
+                method="plain" if method is None else method.name,
+            )
+        )
+        self.board = LocalBoard(self.ledger.experiment)
+        self.signer = Sealed(MEMBERS)
+        self.method, self.folder = method, folder
+        self.journals = {}
+        self.participants = {}
+        for name, learner in zip(MEMBERS, learners, strict=True):
+            self.start(name, learner)
+
+    def start(self, name, learner, silent_through=-1):
+        """Start a member's process, or start it again."""
+        if self.folder is not None:
+            if name in self.journals:
+                self.journals[name].close()
+            self.journals[name] = Journal(
+                self.folder / f"{name}.db",
+                self.ledger.experiment,
+                name,
+                silent_through=silent_through,
+            )
+        course = None
+        if self.method is not None:
+            course = Course(self.method, self.ledger, self.weights, self.signer)
+        self.participants[name] = each = Participant(
+            name,
+            learner,
+            ledger=self.ledger,
+            weights=self.weights,
+            board=self.board,
+            course=course,
+            signer=self.signer,
+            journal=self.journals.get(name),
+        )
+        assert each.step() is Action.ACCEPT
+        return each
+
+    def __getitem__(self, name):
+        return self.participants[name]
+
+    def votes(self):
+        """Votes on the ledger, by sender."""
+        return {
+            entry.event.sender: entry.event.choice
+            for entry in self.ledger.events()
+            if isinstance(entry.event, Vote)
+        }
+
+
+def scripted(*votes):
+    """Four learners with these votes, every time; None is to abstain."""
+    return [Scripted([vote] * 9) for vote in votes]
+
+
+def test_a_round_is_one_entry_of_proposal_and_ballots():
+    """The candidate is shown, all ballots come, and one submission decides the round."""
+    net = Net(scripted(True, True, False, None))
+    assert net["a"].step() is Action.PROPOSE
+    assert net.ledger.events() == []
+    assert net["a"].step() is None
+    assert [net[name].step() for name in "bcd"] == [Action.VOTE] * 3
+    assert net.ledger.events() == []
+    assert net["a"].step() is Action.COLLECT
+    assert net.ledger.together == 1
+    assert net.votes() == {"b": Choice.APPROVE, "c": Choice.REJECT, "d": Choice.ABSTAIN}
+    decision = net.ledger.decisions()[0]
+    assert (decision.outcome, decision.approvals) == (Outcome.REJECTED, 1)
+
+
+def test_the_outcome_is_waited_for_a_moment_only(monkeypatch):
+    """Once certain, the proposer gives the others a moment, and then submits without them."""
+    net = Net(scripted(True, True, True, True))
+    net["a"].step()
+    net["b"].step()
+    net["c"].step()
+    assert net["a"].step() is None
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    assert net["a"].step() is Action.COLLECT
+    assert net.ledger.decisions()[0].outcome is Outcome.ACCEPTED
+    assert set(net.votes()) == {"b", "c"}
+
+
+def test_nobody_answers_and_the_proposal_still_stands():
+    """Without a single ballot the proposal goes to the ledger, open to direct votes."""
+    net = Net(scripted(True, True, True, True))
+    net["a"].step()
+    net.ledger.wait(10**6, 20)
+    assert net["a"].step() is Action.COLLECT
+    assert net.ledger.view().proposal is not None
+    for name in "bcd":
+        net[name].step()
+    assert net.ledger.decisions()[0].outcome is Outcome.ACCEPTED
+
+
+def test_forged_ballots_are_left_out():
+    """A ballot that its sender did not sign would spoil the submission, and is left out."""
+    net = Net(scripted(True, True, True, True))
+    net["a"].step()
+    shown = net.board.read(0)[0]
+    net.board.post(Ballot(0, "d", shown.proposal, Choice.REJECT, "forged"))
+    net["b"].step()
+    net["c"].step()
+    assert net["a"].step() is Action.COLLECT
+    assert set(net.votes()) == {"b", "c"}
+
+
+def test_a_collector_that_drops_votes_gains_nothing():
+    """Whose ballot the proposer left out votes on the ledger, with the same choice."""
+    net = Net(scripted(True, False, False, True))
+    net["a"].step()
+    for name in "bcd":
+        net[name].step()
+    shown, *ballots = net.board.read(0)
+    net.ledger.submit_together(
+        Propose(0, "a", shown.proposal), [each for each in ballots if each.sender == "d"]
+    )
+    assert net.ledger.view().round == 0
+    assert net["b"].step() is Action.VOTE
+    assert net["c"].step() is Action.VOTE
+    assert net.ledger.decisions()[0].outcome is Outcome.REJECTED
+
+
+def test_a_member_votes_once_whatever_it_is_shown(tmp_path):
+    """A proposer that puts another digest on the ledger than it showed gets no second vote."""
+    net = Net(scripted(True, True, True, True), tmp_path)
+    net["a"].step()
+    net["b"].step()
+    other = net.weights.put(
+        net["a"].learner.mli_get_current_weights(),
+        round_index=0,
+        sender="a",
+        base=net.ledger.view().current,
+    )
+    net.ledger.submit(Propose(0, "a", other))
+    assert net["b"].step() is None
+    assert net["c"].step() is Action.VOTE
+    assert set(net.votes()) == {"c"}
+
+
+def test_a_restart_repeats_the_vote_and_never_tests_again(tmp_path):
+    """After a crash between deciding and publishing the very same vote is published."""
+    net = Net(scripted(True, True, True, True), tmp_path)
+    net["a"].step()
+    state, notes = net.ledger.view(), net.board.read(0)
+    lost = net["b"].work(state, notes, 0).notes[0]
+    assert net.board.read(0) == notes
+
+    class Changed(Scripted):
+        def mli_test_weights(self, weights):
+            raise AssertionError("tested again")
+
+    changed = Changed([])
+    net.start("b", changed).step()
+    assert net.board.read(0)[-1] == lost
+
+
+def test_a_restart_repeats_the_proposal_and_never_trains_again(tmp_path):
+    """After a crash between deciding and publishing the very same proposal is published."""
+    net = Net(scripted(True, True, True, True), tmp_path)
+    lost = net["a"].work(net.ledger.view(), (), 0).notes[0]
+    assert isinstance(lost, Candidate)
+    net.start("a", Scripted([], stride=7.0)).step()
+    assert net.board.read(0) == [lost]
+
+
+def test_a_restart_repeats_the_update(tmp_path):
+    """What was trained is posted again, not trained again."""
+    net = Net(scripted(True, True, True, True), tmp_path, Averaging())
+    lost = net["b"].work(net.ledger.view(), (), 0).notes[0]
+    net.start("b", Scripted([], stride=7.0)).step()
+    assert net.board.read(0) == [lost]
+
+
+def test_a_lost_journal_refuses_to_vote_in_the_live_round(tmp_path):
+    """Who may have voted already, and does not know, stays silent until the next round."""
+    net = Net(scripted(True, True, True, True), tmp_path)
+    net["a"].step()
+    net["b"].step()
+    net.journals["b"].close()
+    (tmp_path / "b.db").unlink()
+    del net.journals["b"]
+    again = net.start("b", Scripted([False] * 9), silent_through=0)
+    assert again.step() is None
+    net["c"].step()
+    net["d"].step()
+    assert net["a"].step() is Action.COLLECT
+    assert again.step() is Action.ACCEPT
+    assert again.step() is Action.PROPOSE
+
+
+def test_an_old_journal_is_noticed_by_what_the_ledger_has(tmp_path):
+    """A journal restored from a backup knows less than the ledger: silent in the live round."""
+    net = Net(scripted(True, True, True, True), tmp_path)
+    net["a"].step()
+    for name in "bcd":
+        net[name].step()
+    net["a"].step()
+    net.journals["c"].close()
+    (tmp_path / "c.db").unlink()
+    del net.journals["c"]
+    again = net.start("c", Scripted([True] * 9))
+    assert net.ledger.view().round == 1
+    for name in "abd":
+        net[name].step()
+    net["b"].step()
+    assert again.step() is None
+
+
+def test_the_journal_stops_a_second_process(tmp_path):
+    """Two processes with one member's journal: the second is told so."""
+    net = Net(scripted(True, True, True, True), tmp_path)
+    with pytest.raises(LedgerError, match="end any other process"):
+        Journal(tmp_path / "b.db", net.ledger.experiment, "b", silent_through=-1)
+
+
+def test_updates_candidate_and_ballots_in_one_round(tmp_path):
+    """With a method in which all train, and collected votes, a round is one entry too."""
+
+    class Mean(Averaging):
+        def merge(self, base, state, updates):
+            return {"w": sum(each.tensors["w"] for each in updates) / len(updates)}
+
+        def advance(self, base, state, updates, accepted):
+            return {}
+
+    net = Net(scripted(True, True, True, True), tmp_path, Mean())
+    while len(net.ledger.decisions()) < 3:
+        acted = [net[name].step() for name in MEMBERS]
+        assert any(acted)
+    assert net.ledger.together == 3
+    assert [each.outcome for each in net.ledger.decisions()] == [Outcome.ACCEPTED] * 3
+    proposal = net.weights.proposal(net.ledger.view().current)
+    assert [update.sender for update in proposal.merged] == list(MEMBERS)
+    assert all(update.signature for update in proposal.merged)
