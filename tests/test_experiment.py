@@ -35,6 +35,12 @@ def drawn_up(**changes):
     return files.draw_up(learner(), **terms)
 
 
+def check(agreement, own):
+    """Check a learner as `colearn join` does."""
+    files.check_schema(agreement, own)
+    files.check_outputs(agreement, own)
+
+
 @pytest.fixture
 def written(tmp_path):
     """A file that was written, and what it says."""
@@ -64,7 +70,7 @@ def test_every_task_can_be_written_down(task, tmp_path):
     found = files.read(tmp_path / "it.toml")
     assert found == agreement
     for each in learners:
-        files.check_learner(found, each)
+        check(found, each)
 
 
 def test_the_place_of_the_contract_is_not_agreed_on(written):
@@ -169,11 +175,11 @@ def test_other_bytes_are_not_m0(written):
 def test_another_model_is_refused(other, says):
     """A learner that holds M₀ but is another model is told in what it differs."""
     agreement, _ = drawn_up()
-    files.check_learner(agreement, learner(shift=3.0))
+    check(agreement, learner(shift=3.0))
     if other.schema() == agreement.schema:
         other.mli_accept_weights(learner().mli_get_current_weights())
     with pytest.raises(SchemaMismatch, match=says):
-        files.check_learner(agreement, other)
+        check(agreement, other)
 
 
 def test_turned_round_labels_are_noticed():
@@ -183,7 +189,7 @@ def test_turned_round_labels_are_noticed():
     outputs = turned.outputs
     turned.outputs = lambda x: outputs(x)[:, ::-1]
     with pytest.raises(SchemaMismatch, match="order of labels"):
-        files.check_learner(agreement, turned)
+        check(agreement, turned)
 
 
 def test_a_learner_of_ones_own_needs_no_probe():
@@ -195,9 +201,9 @@ def test_a_learner_of_ones_own_needs_no_probe():
 
     agreement, _ = files.draw_up(Own(), task="own:make", rounds=2, seed=1, members=MEMBERS)
     assert agreement.probe is None
-    files.check_learner(agreement, Own())
+    check(agreement, Own())
     with pytest.raises(SchemaMismatch, match="probe"):
-        files.check_learner(drawn_up()[0], Own())
+        check(drawn_up()[0], Own())
 
 
 def test_a_probe_shows_nobodys_samples():

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from web3 import Web3
 
-from colearn.errors import ConfigError, LedgerError
-from colearn.experiment import Agreement
+from colearn.errors import BlobMissing, ConfigError
+from colearn.experiment import Agreement, Place, check_outputs, check_schema, weights_beside
 from colearn.journal import Journal
+from colearn.ledgers.client import reported
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.ml_interface import MachineLearningInterface
 from colearn.participant import Participant
+from colearn.records import Experiment
 from colearn.stores.directory import DirectoryStore
 from colearn.weights_store import WeightsStore
 
@@ -42,7 +44,7 @@ def open_ledger(
             "the experiment is on no chain yet: put it there with colearn deploy, "
             "or get the file from whoever did"
         )
-    chain = Web3(Web3.HTTPProvider(rpc[0]))
+    chain = connect(rpc)
     return EthereumLedger(
         agreement.experiment,
         keys,
@@ -50,6 +52,35 @@ def open_ledger(
         address=place.address,
         first_block=place.first_block,
     )
+
+
+def deploy(experiment: Experiment, keys: Mapping[str, bytes], rpc: Sequence[str]) -> Place:
+    """Put an experiment's contract on a chain.
+
+    Args:
+        experiment: What the members agreed on.
+        keys: The private key of who pays, by its address.
+        rpc: URLs of nodes of the chain.
+
+    Raises:
+        ConfigError: A member's name is no address.
+        LedgerError: The chain did not take it.
+    """
+    chain = connect(rpc)
+    with reported():
+        first_block, chain_id = chain.eth.block_number, chain.eth.chain_id
+    ledger = EthereumLedger.found(experiment, keys, chain=chain)
+    return Place(address=ledger.address, chain_id=chain_id, first_block=first_block)
+
+
+def connect(rpc: Sequence[str]) -> Web3:
+    """Connect to a node."""
+    return Web3(Web3.HTTPProvider(rpc[0]))
+
+
+def open_store(folder: Path) -> DirectoryStore:
+    """Open the blobs in the folder of a member."""
+    return DirectoryStore(folder / STORE_FOLDER)
 
 
 @contextmanager
@@ -81,6 +112,7 @@ def open_participant(
     store = DirectoryStore(shared or folder / STORE_FOLDER)
     agreement.put_initial(store, path)
     weights = WeightsStore(store, agreement.schema)
+    _begin(agreement, path, learner, weights)
     journal = Journal(folder / JOURNAL_FILE, agreement.experiment, me, silent_through=-1)
     try:
         yield (
@@ -96,3 +128,18 @@ def open_participant(
         )
     finally:
         journal.close()
+
+
+def _begin(
+    agreement: Agreement, path: Path, learner: MachineLearningInterface, weights: WeightsStore
+) -> None:
+    """Let the learner hold M₀, and check that it is then what the members agreed on."""
+    check_schema(agreement, learner)
+    try:
+        learner.mli_accept_weights(weights.get(agreement.experiment.initial))
+    except BlobMissing:
+        raise ConfigError(
+            f"M₀ is missing: {weights_beside(path)} has to lie beside {path}; "
+            "get both files from whoever wrote them"
+        ) from None
+    check_outputs(agreement, learner)

@@ -97,6 +97,8 @@ class Agreement(_Strict, frozen=True, kw_only=True):
         members: Their addresses, in the order in which they propose.
         rule: The voting rule.
         options: What the task or the factory is given, by name.
+        origin: Digest of the proposal that M₀ was accepted by in an older experiment;
+            empty where there is none.
         initial: M₀.
         tensors: One spec a tensor of the weights, by name.
         bounds: The largest size of each dimension that may grow.
@@ -112,6 +114,7 @@ class Agreement(_Strict, frozen=True, kw_only=True):
     members: tuple[str, ...] = ()
     rule: Rule = Rule()
     options: dict[str, _Option] = {}
+    origin: str = ""
     initial: Initial
     tensors: dict[str, TensorSpec]
     bounds: dict[str, int] = {}
@@ -162,6 +165,8 @@ class Agreement(_Strict, frozen=True, kw_only=True):
             WeightsError: No weights can have this schema.
         """
         terms = {f"options.{name}": json.dumps(value) for name, value in self.options.items()}
+        if self.origin:
+            terms["origin"] = self.origin
         if self.probe is not None:
             terms["probe"] = digest_of((msgspec.json.encode(self.probe),))
         return Experiment(
@@ -254,18 +259,26 @@ def schema_of(learner: MachineLearningInterface) -> Schema:
     return Schema.of(learner.mli_get_current_weights().weights)
 
 
-def check_learner(agreement: Agreement, learner: MachineLearningInterface) -> None:
-    """Check that a learner that holds M₀ is one that the members agreed on.
+def check_schema(agreement: Agreement, learner: MachineLearningInterface) -> None:
+    """Check that a learner's tensors are those that the members agreed on.
 
     Raises:
-        SchemaMismatch: Its tensors are others, or M₀ gives other outputs in it: another
-            activation, another order of the labels, other preprocessing.
+        SchemaMismatch: They are others.
     """
     difference = agreement.schema.difference(schema_of(learner))
     if difference:
         raise SchemaMismatch(
             f"your learner is not the experiment's: {difference}: all members need one model"
         )
+
+
+def check_outputs(agreement: Agreement, learner: MachineLearningInterface) -> None:
+    """Check that a learner that holds M₀ makes of the probe what the members agreed on.
+
+    Raises:
+        SchemaMismatch: M₀ gives other outputs in it: another activation, another order
+            of the labels, other preprocessing.
+    """
     if agreement.probe is None:
         return
     mine = _probe_of(learner, agreement.seed)

@@ -16,9 +16,9 @@ from threading import Thread
 
 import msgspec
 
-from colearn.errors import ConfigError, MissingExtra
-from colearn.records import Choice, Event, Propose, Vote
-from colearn.rules import Decision, Outcome
+from colearn.errors import ColearnError, ConfigError, MissingExtra
+from colearn.records import Choice, Entry, Propose, Vote
+from colearn.rules import Decision, Outcome, State
 
 try:
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge
@@ -31,7 +31,7 @@ STALE_SECONDS = 60.0
 
 
 class Health:
-    """Counts what a member does, and says whether it is well.
+    """A `colearn.member.Watcher` that counts what a member does, and says whether it is well.
 
     Args:
         member: Its name on the ledger.
@@ -54,7 +54,9 @@ class Health:
             "colearn_proposals", "Proposals of this member.", registry=self.registry
         )
         self._failures = Counter(
-            "colearn_failures", "Times that something failed and was retried.", registry=self.registry
+            "colearn_failures",
+            "Times that something failed and was retried.",
+            registry=self.registry,
         )
         for name, text, value in (
             ("round", "The live round.", lambda: self._live),
@@ -74,14 +76,15 @@ class Health:
         """Seconds since the ledger was last read."""
         return time.monotonic() - self._read
 
-    def read(self, round_index: int) -> None:
+    def read(self, state: State) -> None:
         """The ledger was read, and all is well."""
         self._read = time.monotonic()
         self._problem = ""
-        self._live = round_index
+        self._live = state.round
 
-    def ordered(self, event: Event) -> None:
-        """The ledger has an event."""
+    def ordered(self, entry: Entry) -> None:
+        """The ledger has a new entry."""
+        event = entry.event
         if not isinstance(event, Vote | Propose) or event.sender != self._member:
             return
         if isinstance(event, Vote):
@@ -94,9 +97,9 @@ class Health:
         count = decision.through - decision.round + 1
         self._rounds.labels(decision.outcome.value).inc(count)
 
-    def failed(self, reason: str) -> None:
-        """Something failed, and will be tried again."""
-        self._problem = reason
+    def failed(self, reason: ColearnError) -> None:
+        """Something failed that may pass; it will be tried again."""
+        self._problem = " ".join(str(reason).split())
         self._failures.inc()
 
     def status(self) -> tuple[bool, bytes]:
@@ -142,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     about: Health
     timeout = 10
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server asks for
+    def do_GET(self) -> None:
         if self.path == "/health":
             well, body = self.about.status()
             self._answer(200 if well else 503, "application/json", body)

@@ -96,7 +96,7 @@ def take_part(
 
 def _retry_seconds(troubles: int) -> float:
     """Twice as long each time, and not in step with others that wait for the same."""
-    longest = min(LONGEST_RETRY_SECONDS, 2**troubles / 2)
+    longest = min(LONGEST_RETRY_SECONDS, 0.5 * (1 << min(troubles, 10)))
     return longest * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 

@@ -7,14 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from colearn import experiment as files
-from colearn.cli.options import Whole
+from colearn.cli.options import Each, Whole
 from colearn.errors import ConfigError
 from colearn.records import MAX_MEMBERS, Rule, fraction
-
-Each = Parameter(negative=())
 
 
 def init(

@@ -23,12 +23,15 @@ from colearn.records import (
     Endorse,
     Entry,
     Event,
-    Pass,
+    Experiment,
     Propose,
     RemoveMember,
     ReplaceMember,
     Vote,
+    digest_of,
+    encode,
 )
+from colearn.report.files import WEIGHTS_FILE
 from colearn.rules import Decision, Outcome, State
 
 _VERBS = {Choice.APPROVE: "approves", Choice.REJECT: "rejects", Choice.ABSTAIN: "abstains"}
@@ -127,15 +130,26 @@ class Feed:
             self._trouble = said
             self.say("failed", f"trying again: {said}", reason=said)
 
-    def finished(self, model: Digest, exported: Path) -> None:
-        """The last round is over."""
+    def begin(self, experiment: Experiment, folder: Path) -> None:
+        """The drivers are open, and all agree."""
+        digest = digest_of((encode(experiment),))
         self.say(
-            "finished", f"finished with model {model}\n{exported}", model=model, file=str(exported)
+            "begin",
+            f"experiment {digest[:_SHORT]}, {len(experiment.members)} members; files in {folder}",
+            experiment=digest,
+            member=self._me,
+            folder=str(folder),
         )
 
-    def stopped(self, how_to_go_on: str) -> None:
+    def finished(self, model: Digest, folder: Path) -> None:
+        """The last round is over, and the model is written."""
+        self.say(
+            "finished", f"finished with model {model}, in {folder / WEIGHTS_FILE}", model=model
+        )
+
+    def stopped(self) -> None:
         """The process was told to stop."""
-        self.say("stopped", f"stopped; go on with the same command: {how_to_go_on}")
+        self.say("stopped", "stopped; the same command goes on")
 
     def _name(self, member: str) -> str:
         return f"{member[:_SHORT]} (you)" if member == self._me else member[:_SHORT]
@@ -144,13 +158,12 @@ class Feed:
         name = self._name(event.sender)
         if isinstance(event, Endorse):
             return f"{name} endorses: {change_text(event.change)}"
-        what = "passes"
         if isinstance(event, Propose):
             what = f"proposes {event.proposal[:_SHORT]}"
         elif isinstance(event, Vote):
             what = _VERBS[event.choice]
-        elif not isinstance(event, Pass):
-            what = type(event).__name__.lower()
+        else:
+            what = "passes"
         return f"round {event.round:3}  {name} {what}"
 
 

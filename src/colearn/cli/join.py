@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from colearn import experiment as files
 from colearn.cli.feed import Feed
-from colearn.cli.options import Rpc
-from colearn.errors import ConfigError, StoreError
+from colearn.cli.keyfile import unlock
+from colearn.cli.learners import learner_for, share_of
+from colearn.cli.options import LOCAL, Account, Node
+from colearn.drivers import open_participant
+from colearn.errors import ConfigError
 from colearn.member import Watcher, take_part
-from colearn.shares import is_factory, make_learner
+from colearn.report.files import write_weights
 
-WEIGHTS_FILE = "weights.safetensors"
+_TERMINATED = 143
 
 
 def join(
     experiment: Path = Path("experiment.toml"),
     /,
     *,
-    key: Path,
-    password_file: Path | None = None,
-    rpc: Rpc = (),
+    account: Account,
+    node: Node = LOCAL,
     data_dir: Path | None = None,
     learner: str | None = None,
     share: str | None = None,
@@ -39,17 +43,73 @@ def join(
 
     Args:
         experiment: The experiment's file, with M₀ beside it.
-        key: Your keystore file, as colearn keys new made it.
-        password_file: File with its password, instead of COLEARN_PASSWORD or being asked.
-        rpc: URL of a node of the experiment's chain; several, to believe what they agree on.
+        account: Who takes part.
+        node: A node of the chain.
         data_dir: Folder of your data.
         learner: Your own function that makes a learner, module:function. Needed where
             the experiment names one: whose code runs here is for you to say.
         share: Which part of a task's own data is yours, such as 2/3; by default your
             place among the members.
-        state_dir: Folder for your journal and blobs; by default one beside the
-            experiment, named by your address.
+        state_dir: Folder for your journal, blobs and the final model; by default one
+            beside the experiment, named by your address.
         store: Folder of blobs that all members share.
         health: HOST:PORT at which to serve /health and /metrics.
         json: Print one JSON object a line, for machines.
     """
+    agreement = files.read(experiment)
+    me, secret = unlock(account)
+    made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
+    folder = state_dir or experiment.parent / f"state-{me[:10]}"
+    feed = Feed(me, agreement.rounds, as_json=json)
+    watchers: list[Watcher] = [feed]
+    with _terminated_cleanly(), ExitStack() as opened:
+        try:
+            participant, weights = opened.enter_context(
+                open_participant(
+                    agreement,
+                    experiment,
+                    made,
+                    me=me,
+                    key=secret,
+                    rpc=node.rpc,
+                    folder=folder,
+                    shared=store,
+                )
+            )
+            if health is not None:
+                watchers.append(opened.enter_context(_watched(me, folder, health)))
+            feed.begin(participant.ledger.experiment, folder)
+            with feed.shown():
+                model = take_part(participant, weights, rounds=agreement.rounds, watchers=watchers)
+            write_weights(folder, weights.get(model))
+            feed.finished(model, folder)
+        except (KeyboardInterrupt, SystemExit):
+            feed.stopped()
+            raise
+
+
+@contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the process as Ctrl-C does: all that is open is closed."""
+
+    def end(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+        sys.exit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _watched(me: str, folder: Path, address: str) -> Iterator[Watcher]:
+    """Serve health and metrics meanwhile."""
+    from colearn.health import Health, serving  # noqa: PLC0415 - an extra of its own
+
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"--health {address!r} is refused: write it HOST:PORT")
+    watcher = Health(me, folder)
+    with serving(watcher, host, int(port)):
+        yield watcher

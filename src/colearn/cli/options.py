@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, Token
@@ -17,4 +19,35 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 Each = Parameter(negative=())
 """For an option that may be given several times."""
 
-Rpc = Annotated[tuple[str, ...], Parameter(negative=(), env_var="COLEARN_RPC")]
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Node:
+    """How a command reaches the experiment's chain.
+
+    Attributes:
+        rpc: URL of a node of the experiment's chain; several, to believe only what they
+            agree on. Else COLEARN_RPC, or a node on this machine.
+    """
+
+    rpc: Annotated[tuple[str, ...], Parameter(negative=(), env_var="COLEARN_RPC")] = (
+        "http://127.0.0.1:8545",
+    )
+
+
+LOCAL = Node()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Account:
+    """Whose key a command signs with.
+
+    Attributes:
+        key: Your keystore file, as colearn keys new made it.
+        password_file: File with its password. Else it is taken from COLEARN_PASSWORD, or
+            asked for.
+    """
+
+    key: Path
+    password_file: Path | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from colearn import experiment as files
-from colearn.cli.options import Rpc
+from colearn.cli.options import LOCAL, Node
 from colearn.records import Entry
 from colearn.rules import Decision, Outcome, State
 
@@ -34,19 +34,19 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def status(
-    experiment: Path = Path("experiment.toml"), /, *, rpc: Rpc = (), json: bool = False
+    experiment: Path = Path("experiment.toml"), /, *, node: Node = LOCAL, json: bool = False
 ) -> None:
     """Say how an experiment stands: the round, who voted, who is missing and since when.
 
     Args:
         experiment: The experiment's file.
-        rpc: URL of a node of its chain; several, to believe what most of them say.
+        node: A node of the chain.
         json: Print one JSON object, for machines.
     """
     from colearn.drivers import open_ledger  # noqa: PLC0415 - brings web3 with it
 
     agreement = files.read(experiment)
-    ledger = open_ledger(agreement, rpc, {})
+    ledger = open_ledger(agreement, node.rpc, {})
     state, entries, now = ledger.view(), ledger.events(), ledger.now()
     decisions = ledger.decisions()
     standings = [standing(member, state, entries) for member in state.members]

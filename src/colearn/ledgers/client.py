@@ -70,7 +70,7 @@ class Client:
         self._keys = keys
         self._gas = _GAS_LIMIT + _GAS_LIMIT_PER_MEMBER * members
         self._nonces: dict[str, int] = {}
-        with _reported():
+        with reported():
             self.chain_id: int = self._eth.chain_id
             self._tip = self._eth.max_priority_fee
             self._contract = self._eth.contract(address=address or None, abi=compiled()["abi"])
@@ -119,13 +119,13 @@ class Client:
             RefusedEvent: The contract refuses it.
             LedgerError: The chain did not take it.
         """
-        with _reported():
+        with reported():
             data = self._contract.encode_abi(name, arguments)
         self._send(sender, {"to": self.address, "data": data})
 
     def head(self) -> Head:
         """The newest block and the time; in this process, the time of the block to come."""
-        with _reported():
+        with reported():
             block = self._eth.get_block("latest")
         if isinstance(self._chain, InProcessChain):
             return Head(block["number"], self._chain.now())
@@ -135,7 +135,7 @@ class Client:
         """What the contract logged in blocks ``first`` to ``last``, in order."""
         times: dict[int, int] = {}
         logs = []
-        with _reported():
+        with reported():
             wanted = {"address": self.address, "fromBlock": first, "toBlock": last}
             for log in self._eth.get_logs(wanted):
                 block = log["blockNumber"]
@@ -159,7 +159,7 @@ class Client:
 
     def _send(self, sender: str, content: dict[str, Any]) -> Mapping[str, Any]:
         key = self.key(sender)
-        with _reported():
+        with reported():
             base_fee = self._eth.get_block("latest").get("baseFeePerGas", 0)
             nonce = self._nonces.pop(sender, None)
             if nonce is None:
@@ -202,7 +202,7 @@ def _eth_of(chain: Chain) -> Any:
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Turn what goes wrong between here and the node into a `LedgerError`, in one line."""
     try:
         yield
