@@ -34,9 +34,10 @@
     ├── StoreError
     │   ├── BlobMissing
     │   └── BlobCorrupt
-    └── BoardError
-        ├── BadSignature
-        └── Equivocation         one sender posted two different records in one place
+    ├── BoardError
+    │   ├── BadSignature
+    │   └── Equivocation         one sender posted two different records in one place
+    └── PeerError                another member cannot be reached, or answers nonsense
 
 Each message says what failed, what it got, what it expected and what to do
 next, in one line; the command line prints it as it is.
@@ -189,3 +190,7 @@ class BadSignature(BoardError):
 
 class Equivocation(BoardError):
     """One sender posted two different records in one place."""
+
+
+class PeerError(ColearnError):
+    """Another member cannot be reached, or answers what the protocol does not allow."""

@@ -18,6 +18,7 @@ from colearn.records import (
     Experiment,
     Note,
     Propose,
+    Signed,
 )
 from colearn.rules import Decision, State
 from colearn.schema import Schema
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Tensors = Mapping[str, "NDArray[np.generic]"]
 """Named arrays: weights, a method's state, or what a training step adds."""
 
-NoteT = TypeVar("NoteT", bound=Note)
+NoteT = TypeVar("NoteT", bound=Signed)
 
 Blob = Sequence[memoryview]
 """The bytes of one blob, in consecutive parts, so that nothing has to be joined."""
@@ -107,19 +108,29 @@ class Board(Protocol):
 class Store(Protocol):
     """Holds bytes by their digest. What is put once is never changed."""
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         """Hold consecutive parts as one blob; holding it again changes nothing.
 
         The parts may be kept by reference: whoever puts them gives them away.
+
+        Args:
+            parts: The bytes.
+            digest: Their digest, from whoever has just hashed these very parts.
         """
         ...
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Give the bytes, read-only and checked against the digest.
+
+        Args:
+            digest: The blob's.
+            most_bytes: How many bytes it may have, by what was announced. A store that
+                fetches blobs from elsewhere takes no more; None stands for
+                `colearn.records.MAX_RECORD_BYTES` there.
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: The bytes held are not those that were put.
+            BlobCorrupt: The bytes held are not those that were put, or too many.
         """
         ...
 
@@ -133,13 +144,16 @@ class Store(Protocol):
 
 
 class Signer(Protocol):
-    """Signs a member's notes, and tells whose signature another's note bears."""
+    """Signs a member's notes and endpoints, and checks those of others.
+
+    A signature stands for one experiment: the same note of another one fails.
+    """
 
     def sign(self, note: NoteT) -> NoteT:
         """Return the note with its sender's signature."""
         ...
 
-    def check(self, note: Note) -> None:
+    def check(self, note: Signed) -> None:
         """Return if the note bears its sender's signature.
 
         Raises:

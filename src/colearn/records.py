@@ -20,8 +20,12 @@ from colearn.errors import ConfigError, InvalidRule
 
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
+MAX_RECORD_BYTES = 262_144
+"""What a record, such as a proposal of many updates, may have at most."""
+
 PLAIN = "plain"
 """The method in which M′ is what the proposer's training gives."""
+
 _MAX_DENOMINATOR = 65_535
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
@@ -325,6 +329,28 @@ class Ballot(Record, frozen=True, tag="ballot"):
 
 Note = Scores | Update | Candidate | Ballot
 """What may be posted on a board."""
+
+
+class Endpoint(Record, frozen=True, kw_only=True, tag="endpoint"):
+    """Where a member is reached. A newer one, by its counter, replaces an older one.
+
+    Attributes:
+        sender: The member.
+        counter: Rises with every change.
+        url: ``https://host:port``; on loopback also ``http://``.
+        fingerprint: SHA-256 of its TLS certificate, as hex; empty without TLS.
+        signature: By the sender's key, as hex.
+    """
+
+    sender: str
+    counter: int
+    url: str
+    fingerprint: str = ""
+    signature: str = ""
+
+
+Signed = Note | Endpoint
+"""What a member may sign for the others."""
 
 RecordT = TypeVar("RecordT", bound=Record)
 

@@ -14,13 +14,12 @@ import msgspec
 from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
 from colearn.ml_interface import Weights
 from colearn.protocols import Store, Tensors
-from colearn.records import Digest, Proposal, Update, decode, encode
+from colearn.records import MAX_RECORD_BYTES, Digest, Proposal, Update, decode, encode
 from colearn.schema import Schema, schema_of_bytes
 from colearn.weights import Encoded
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
 
-_MAX_PROPOSAL_BYTES = 262_144
 _STATE_TIMES = 4
 """A method's state may take this many times what the weights of all members take."""
 
@@ -105,13 +104,7 @@ class WeightsStore:
         held = self._proposals.get(digest)
         if held is not None:
             return held
-        parts = self._store.open(digest)
-        size_bytes = sum(part.nbytes for part in parts)
-        if size_bytes > _MAX_PROPOSAL_BYTES:
-            raise BlobCorrupt(
-                f"proposal {digest[:12]} has {size_bytes} bytes, "
-                f"more than the {_MAX_PROPOSAL_BYTES} a record may have"
-            )
+        parts = self._store.open(digest, MAX_RECORD_BYTES)
         try:
             return decode(b"".join(parts), Proposal)
         except ConfigError as reason:
@@ -145,8 +138,12 @@ class WeightsStore:
         with self._lock:
             held = self._tensors.get(content)
             if held is None:
-                parts = self._store.open(content)
-                held = Weights(decode_weights(parts, self._schema, dims, digest=None))
+                limit = self._schema.layout(dims).size_bytes
+                held = Weights(
+                    decode_weights(
+                        self._store.open(content, limit), self._schema, dims, digest=None
+                    )
+                )
             if self._schema.layout(dims).size_bytes != size_bytes:
                 raise WrongHeader(
                     f"weights {content[:12]} are announced with {size_bytes} bytes, "
@@ -165,16 +162,11 @@ class WeightsStore:
 
         Raises:
             BlobMissing: The store does not hold it.
-            BlobCorrupt: The bytes held are not those that were put.
-            WeightsError: The bytes are not tensors, or too many.
+            BlobCorrupt: The bytes held are not those that were put, or too many.
+            WeightsError: The bytes are not tensors.
         """
-        parts = self._store.open(digest)
         limit = _STATE_TIMES * (members + 1) * self._schema.layout(self._schema.bounds).size_bytes
-        size_bytes = sum(part.nbytes for part in parts)
-        if size_bytes > limit:
-            raise WrongHeader(
-                f"state {digest[:12]} has {size_bytes} bytes, expected at most {limit}: refuse it"
-            )
+        parts = self._store.open(digest, limit)
         return decode_weights(parts, schema_of_bytes(parts), {}, digest=None)
 
     def drop_state(self, digest: Digest) -> None:

@@ -195,7 +195,7 @@ def test_a_broken_board_is_found(broken: type[LocalBoard], promise: str) -> None
 class HashesFirstPart(MemoryStore):
     """Takes the first part for the whole."""
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         blob = tuple(memoryview(part).toreadonly() for part in parts)
         digest = digest_of(blob[:1])
         self._blobs[digest] = blob
@@ -205,7 +205,7 @@ class HashesFirstPart(MemoryStore):
 class ReadsPartsTwice(MemoryStore):
     """Hashes an iterator to its end, and then keeps what is left of it."""
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         digest = digest_of(parts)
         self._blobs[digest] = tuple(memoryview(part).toreadonly() for part in parts)
         return digest
@@ -214,8 +214,8 @@ class ReadsPartsTwice(MemoryStore):
 class Writable(MemoryStore):
     """Lets readers write into what is held."""
 
-    def open(self, digest: Digest) -> Blob:
-        return [memoryview(bytearray(part)) for part in super().open(digest)]
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
+        return [memoryview(bytearray(part)) for part in super().open(digest, most_bytes)]
 
 
 class NeverDrops(MemoryStore):
@@ -242,14 +242,14 @@ class DropsLoudly(MemoryStore):
 class GivesEmptyForMissing(MemoryStore):
     """Gives no bytes for what it does not hold."""
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         return self._blobs.get(digest, ())
 
 
 class RaisesItsOwnError(MemoryStore):
     """Lets a KeyError out."""
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         return self._blobs[digest]
 
 
@@ -270,19 +270,33 @@ class ForgetsEmpty(MemoryStore):
 class CorruptsOne(MemoryStore):
     """Gives the bytes of one blob for all short ones."""
 
-    def open(self, digest: Digest) -> Blob:
-        blob = super().open(digest)
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
+        blob = super().open(digest, most_bytes)
         return blob if sum(map(len, blob)) != 3 else [memoryview(b"\0\0\0")]
 
 
 class RefusesRepetition(MemoryStore):
     """Holds a blob once, and complains the second time."""
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         parts = tuple(parts)
         if digest_of(parts) in self and 0 < sum(map(len, parts)) < 1000:
             raise BlobMissing("held already")
         return super().put(parts)
+
+
+class IgnoresSize(MemoryStore):
+    """Gives what it holds, whatever was announced."""
+
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
+        return super().open(digest)
+
+
+class BelievesNoDigest(MemoryStore):
+    """Names a blob whose digest it is told by another."""
+
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
+        return super().put(parts, digest and digest[::-1])
 
 
 @pytest.mark.parametrize(
@@ -300,6 +314,8 @@ class RefusesRepetition(MemoryStore):
         (ForgetsEmpty, "a blob may be empty"),
         (CorruptsOne, "gives the blob asked for, of many"),
         (RefusesRepetition, "putting a blob again .* is no error; it raised BlobMissing"),
+        (IgnoresSize, "raises BlobCorrupt when a blob is more than was announced"),
+        (BelievesNoDigest, "put.. with the digest of the parts holds them as without"),
     ],
 )
 def test_a_broken_store_is_found(broken: type[MemoryStore], promise: str) -> None:

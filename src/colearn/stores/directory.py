@@ -19,6 +19,7 @@ from colearn.errors import BlobCorrupt, BlobMissing, StoreError
 from colearn.log import sync_directory
 from colearn.protocols import Blob
 from colearn.records import Buffer, Digest, digest_of, is_digest
+from colearn.stores.sizes import check_size
 
 _UNFINISHED = "unfinished-"
 
@@ -39,25 +40,25 @@ class DirectoryStore:
             path.mkdir(parents=True, exist_ok=True)
             self._clean()
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         """Write consecutive parts as one durable blob; one that is held is not written again.
 
         Raises:
             StoreError: It cannot be written, for instance because the disk is full.
         """
         parts = tuple(parts)
-        digest = digest_of(parts)
+        digest = digest or digest_of(parts)
         if digest not in self:
             with self._explained(f"hold blob {digest[:12]}"), _locked(self._path, fcntl.LOCK_SH):
                 self._write(parts, self._file(digest))
         return digest
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Map the blob into memory, read-only and as one part, once it is checked.
 
         Raises:
             BlobMissing: No such blob is held.
-            BlobCorrupt: The file's bytes are not those that were put.
+            BlobCorrupt: The file's bytes are not those that were put, or too many.
             StoreError: The file cannot be read.
         """
         if digest not in self:
@@ -70,7 +71,7 @@ class DirectoryStore:
                 f"{self._file(digest)} hashes to {found[:12]}, not to its name: "
                 "drop the blob and put it again"
             )
-        return (blob,)
+        return check_size(digest, (blob,), most_bytes)
 
     def drop(self, digest: Digest) -> None:
         """Delete the blob; one that is not held is no error. What is open stays readable.

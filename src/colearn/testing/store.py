@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from colearn.errors import BlobMissing
+from colearn.errors import BlobCorrupt, BlobMissing
 from colearn.protocols import Blob, Store
 from colearn.records import Buffer, digest_of
 from colearn.testing.promises import require, require_error, require_quiet
@@ -27,6 +27,7 @@ def check_store(make: Callable[[], Store]) -> None:
     _check_missing(make())
     _check_drop(make())
     _check_many(make())
+    _check_announced(make())
 
 
 def _joined(blob: Blob) -> bytes:
@@ -112,4 +113,23 @@ def _check_many(store: Store) -> None:
         require(
             _joined(store.open(digest)) == bytes([number]) * number,
             "open() gives the blob asked for, of many",
+        )
+
+
+def _check_announced(store: Store) -> None:
+    digest = digest_of([_BYTES])
+    require(
+        store.put([_BYTES], digest) == digest and _joined(store.open(digest)) == _BYTES,
+        "put() with the digest of the parts holds them as without",
+    )
+    for most in (len(_BYTES), 2 * len(_BYTES)):
+        require(
+            _joined(store.open(digest, most)) == _BYTES,
+            "open() gives a blob that has no more bytes than it may have",
+        )
+    for fewer in (0, len(_BYTES) - 1):
+        require_error(
+            BlobCorrupt,
+            partial(store.open, digest, fewer),
+            "open() raises BlobCorrupt when a blob is more than was announced",
         )

@@ -1,0 +1,1 @@
+"""The plumbing between members' machines: HTTP both ways, TLS, and who is reached where."""
