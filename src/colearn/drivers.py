@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from web3 import Web3
 
+from colearn.course import Course
 from colearn.errors import BlobMissing, ConfigError
 from colearn.experiment import Agreement, Place, check_outputs, check_schema, weights_beside
 from colearn.journal import Journal
+from colearn.ledgers._signing_draft import KeySigner
 from colearn.ledgers.client import reported
 from colearn.ledgers.ethereum import EthereumLedger
+from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
+from colearn.network import Network
 from colearn.participant import Participant
-from colearn.records import Experiment
+from colearn.peers.tls import Identity
+from colearn.records import PLAIN, Experiment
 from colearn.stores.directory import DirectoryStore
 from colearn.weights_store import WeightsStore
 
@@ -83,6 +89,25 @@ def open_store(folder: Path) -> DirectoryStore:
     return DirectoryStore(folder / STORE_FOLDER)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """How a member is reached by the others, and reaches them.
+
+    Attributes:
+        host: The interface to listen on; beyond loopback only with an identity.
+        port: The port to listen on; 0 for one that is free.
+        url: Where others reach this member, if not at that host and port.
+        peers: URLs of other members, as many as are known.
+        identity: This member's certificate and whom it trusts; None on loopback.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    url: str | None = None
+    peers: tuple[str, ...] = ()
+    identity: Identity | None = None
+
+
 @contextmanager
 def open_participant(
     agreement: Agreement,
@@ -93,8 +118,8 @@ def open_participant(
     key: bytes,
     rpc: Sequence[str],
     folder: Path,
-    shared: Path | None = None,
-) -> Iterator[tuple[Participant, WeightsStore]]:
+    connection: Connection,
+) -> Iterator[tuple[Participant, WeightsStore, Network]]:
     """Open a member's drivers, and close them in the end.
 
     Args:
@@ -104,30 +129,58 @@ def open_participant(
         me: The member's address.
         key: Its private key.
         rpc: URLs of nodes.
-        folder: Where the member keeps its journal and its blobs.
-        shared: A folder of blobs that all members see, instead of one's own.
+        folder: Where the member keeps its journal, notes and blobs.
+        connection: How it is reached.
     """
     ledger = open_ledger(agreement, rpc, {me: key})
-    folder.mkdir(parents=True, exist_ok=True)
-    store = DirectoryStore(shared or folder / STORE_FOLDER)
-    agreement.put_initial(store, path)
-    weights = WeightsStore(store, agreement.schema)
-    _begin(agreement, path, learner, weights)
-    journal = Journal(folder / JOURNAL_FILE, agreement.experiment, me, silent_through=-1)
-    try:
-        yield (
-            Participant(
+    make_folder(folder)
+    with ExitStack() as opened:
+        journal = Journal(folder / JOURNAL_FILE, ledger.experiment, me, silent_through=-1)
+        opened.callback(journal.close)
+        own = open_store(folder)
+        agreement.put_initial(own, path)
+        signer = KeySigner(ledger.experiment, me, key)
+        network = opened.enter_context(
+            Network(
                 me,
-                learner,
-                ledger=ledger,
-                weights=weights,
-                seed=agreement.seed,
-                journal=journal,
-            ),
-            weights,
+                ledger,
+                own,
+                signer=signer,
+                seeds=connection.peers,
+                folder=folder,
+                host=connection.host,
+                port=connection.port,
+                url=connection.url,
+                identity=connection.identity,
+            )
         )
-    finally:
-        journal.close()
+        weights = WeightsStore(network.store, agreement.schema)
+        _begin(agreement, path, learner, weights)
+        course = None
+        if agreement.method != PLAIN:
+            course = Course(method(agreement.method), ledger, weights, signer)
+        participant = Participant(
+            me,
+            learner,
+            ledger=ledger,
+            weights=weights,
+            seed=agreement.seed,
+            course=course,
+            journal=journal,
+        )
+        yield participant, weights, network
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for a member's files; that it is there already is no error.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise ConfigError(f"folder {folder} cannot be made: {reason.strerror}") from None
 
 
 def _begin(

@@ -2,8 +2,9 @@
 
 The file holds all that makes an experiment this one, so that whoever reads it derives
 the same `colearn.records.Experiment` and the same digest. M₀'s canonical bytes lie
-beside it under the same name, ending in ``.safetensors``. Only the table ``[contract]``,
-which says where the experiment's contract was put, is not part of the digest.
+beside it under the same name, ending in ``.safetensors``. Only the tables ``[contract]``
+and ``[reach]``, which say where the experiment's contract and its members are found, are
+not part of the digest.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ class Agreement(_Strict, frozen=True, kw_only=True):
         bounds: The largest size of each dimension that may grow.
         probe: Outputs of M₀; None where learners cannot give any.
         contract: Where the contract is; None before it is deployed.
+        reach: URLs at which members are reached, by their addresses, as far as known.
     """
 
     version: int
@@ -120,6 +122,7 @@ class Agreement(_Strict, frozen=True, kw_only=True):
     bounds: dict[str, int] = {}
     probe: Probe | None = None
     contract: Place | None = None
+    reach: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if self.version != WIRE_VERSION:
@@ -412,7 +415,8 @@ def _value(value: Any) -> str:
 
 
 _PREFACE = (
-    "# What the members of this experiment agree on: all of it but [contract] makes its digest.",
+    "# What the members of this experiment agree on: all but [contract] and [reach]",
+    "# makes its digest.",
     "# M₀, the model to begin with, lies beside this file, ending in .safetensors.",
 )
 _COMMENTS = {
@@ -422,4 +426,5 @@ _COMMENTS = {
     "tensors": ("# What everybody's weights look like.",),
     "probe": ("# What M₀ makes of a few samples drawn from the seed.",),
     "contract": ("# Where the experiment is; not part of the digest.",),
+    "reach": ("# Where members are found to begin with; not part of the digest.",),
 }

@@ -25,6 +25,7 @@ from colearn.shares import make_learner
 
 EXPERIMENT_FILE = "experiment.toml"
 _DEADLINE_SECONDS = 120
+_FIRST_PORT = 8600
 _FUNDS_WEI = 10**21
 _PASSWORD_FILE = "password"  # noqa: S105 - the name of a file
 
@@ -126,8 +127,14 @@ def _deploy(agreement: Agreement, out: Path, url: str) -> Agreement:
     for member in agreement.members:
         web3.provider.make_request("anvil_setBalance", [member, hex(_FUNDS_WEI)])
     payer, secret = unlock(Account(out / "keys" / "member-1.json", out / _PASSWORD_FILE))
-    place = deploy(agreement.experiment, {payer: secret}, (url,))
-    agreement = msgspec.structs.replace(agreement, contract=place)
+    agreement = msgspec.structs.replace(
+        agreement,
+        contract=deploy(agreement.experiment, {payer: secret}, (url,)),
+        reach={
+            member: f"http://127.0.0.1:{_FIRST_PORT + number}"
+            for number, member in enumerate(agreement.members, start=1)
+        },
+    )
     files.write(out / EXPERIMENT_FILE, agreement)
     return agreement
 

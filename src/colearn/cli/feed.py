@@ -130,14 +130,15 @@ class Feed:
             self._trouble = said
             self.say("failed", f"trying again: {said}", reason=said)
 
-    def begin(self, experiment: Experiment, folder: Path) -> None:
+    def begin(self, experiment: Experiment, folder: Path, url: str) -> None:
         """The drivers are open, and all agree."""
         digest = digest_of((encode(experiment),))
         self.say(
             "begin",
-            f"experiment {digest[:_SHORT]}, {len(experiment.members)} members; files in {folder}",
+            f"experiment {digest[:_SHORT]}, {len(experiment.members)} members; reached at {url}, files in {folder}",
             experiment=digest,
             member=self._me,
+            url=url,
             folder=str(folder),
         )
 

@@ -14,10 +14,12 @@ from colearn import experiment as files
 from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import learner_for, share_of
-from colearn.cli.options import LOCAL, Account, Node
-from colearn.drivers import open_participant
+from colearn.cli.options import LOCAL, THIS_MACHINE, Account, Node, Reach, host_and_port
+from colearn.drivers import Connection, open_participant
 from colearn.errors import ConfigError
+from colearn.experiment import Agreement
 from colearn.member import Watcher, take_part
+from colearn.peers.tls import Identity
 from colearn.report.files import write_weights
 
 _TERMINATED = 143
@@ -33,7 +35,7 @@ def join(
     learner: str | None = None,
     share: str | None = None,
     state_dir: Path | None = None,
-    store: Path | None = None,
+    reach: Reach = THIS_MACHINE,
     health: str | None = None,
     json: bool = False,
 ) -> None:
@@ -52,7 +54,7 @@ def join(
             place among the members.
         state_dir: Folder for your journal, blobs and the final model; by default one
             beside the experiment, named by your address.
-        store: Folder of blobs that all members share.
+        reach: How the other members reach this one.
         health: HOST:PORT at which to serve /health and /metrics.
         json: Print one JSON object a line, for machines.
     """
@@ -64,7 +66,7 @@ def join(
     watchers: list[Watcher] = [feed]
     with _terminated_cleanly(), ExitStack() as opened:
         try:
-            participant, weights = opened.enter_context(
+            participant, weights, network = opened.enter_context(
                 open_participant(
                     agreement,
                     experiment,
@@ -73,12 +75,12 @@ def join(
                     key=secret,
                     rpc=node.rpc,
                     folder=folder,
-                    shared=store,
+                    connection=_connection(agreement, me, reach),
                 )
             )
             if health is not None:
                 watchers.append(opened.enter_context(_watched(me, folder, health)))
-            feed.begin(participant.ledger.experiment, folder)
+            feed.begin(participant.ledger.experiment, folder, network.url)
             with feed.shown():
                 model = take_part(participant, weights, rounds=agreement.rounds, watchers=watchers)
             write_weights(folder, weights.get(model))
@@ -107,9 +109,23 @@ def _watched(me: str, folder: Path, address: str) -> Iterator[Watcher]:
     """Serve health and metrics meanwhile."""
     from colearn.health import Health, serving  # noqa: PLC0415 - an extra of its own
 
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigError(f"--health {address!r} is refused: write it HOST:PORT")
     watcher = Health(me, folder)
-    with serving(watcher, host, int(port)):
+    with serving(watcher, *host_and_port("--health", address)):
         yield watcher
+
+
+def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
+    """What the options say of how the members reach each other."""
+    files = reach.certificate, reach.certificate_key, reach.trust
+    identity = None
+    if reach.certificate and reach.certificate_key and reach.trust:
+        identity = Identity(reach.certificate, reach.certificate_key, reach.trust)
+    elif any(files):
+        raise ConfigError("--certificate, --certificate-key and --trust go together: give all")
+    own = agreement.reach.get(me)
+    others = tuple(url for member, url in agreement.reach.items() if member != me)
+    listen = reach.listen or (own.rpartition("/")[2] if own else "127.0.0.1:0")
+    host, port = host_and_port("--listen", listen)
+    return Connection(
+        host=host, port=port, url=reach.url, peers=(*reach.peer, *others), identity=identity
+    )

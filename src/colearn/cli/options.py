@@ -9,6 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter, Token
 
+from colearn.errors import ConfigError
+
 
 def _whole(_: type, tokens: Sequence[Token]) -> int:
     """Read a whole number; the command line's own reading would cut 2.5 down to 2."""
@@ -51,3 +53,41 @@ class Account:
 
     key: Path
     password_file: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reach:
+    """How a member is reached by the others.
+
+    Attributes:
+        listen: HOST:PORT to listen on; beyond this machine only with a certificate. By
+            default what the experiment says of you, or a free port of this machine.
+        url: Where others reach you, if not there.
+        peer: URL of another member, to find all of them by; several, if known.
+        certificate: Your TLS certificate.
+        certificate_key: Its key.
+        trust: File of all members' certificates, one after the other.
+    """
+
+    listen: str | None = None
+    url: str | None = None
+    peer: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    trust: Path | None = None
+
+
+THIS_MACHINE = Reach()
+
+
+def host_and_port(option: str, text: str) -> tuple[str, int]:
+    """Read HOST:PORT.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()):
+        raise ConfigError(f"{option} {text!r} is refused: write it HOST:PORT, such as 127.0.0.1:0")
+    return host, int(port)
