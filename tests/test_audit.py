@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from toys import Scripted
+from toys import Scripted, seekers
 
 from colearn import Collective
 from colearn.audit import audit
 from colearn.collective import LEDGER_FILE, STORE_FOLDER
+from colearn.course import Course
 from colearn.errors import (
     BlobCorrupt,
     BlobMissing,
     ColearnError,
     ConfigError,
     CorruptLedger,
+    WrongMerge,
     WrongOrigin,
 )
 from colearn.log import FIRST
@@ -188,3 +190,38 @@ def test_a_store_replaced_by_another_runs_is_found(folder, tmp_path):
     shutil.copytree(tmp_path / "other" / STORE_FOLDER, folder / STORE_FOLDER)
     with pytest.raises(ColearnError):
         audit(folder)
+
+
+def test_merges_are_made_again(tmp_path):
+    """Each accepted proposal is recomputed from the updates it names, and nothing is written."""
+    with Collective(seekers(), folder=tmp_path, method="average") as collective:
+        accepted = collective.run(6).accepted
+    before = sorted(path for path in tmp_path.rglob("*"))
+    assert audit(tmp_path).merges == accepted > 0
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_a_merge_that_all_members_lied_about_is_found(tmp_path, monkeypatch):
+    """Even if every member approved it, weights that the updates do not give are named."""
+    honest = Course.merge
+
+    def shifted(course, updates):
+        return {name: tensor + 1e-9 for name, tensor in honest(course, updates).items()}
+
+    monkeypatch.setattr(Course, "merge", shifted)
+    with Collective(seekers(), folder=tmp_path, method="average") as collective:
+        assert collective.run(6).accepted
+    monkeypatch.undo()
+    with pytest.raises(WrongMerge, match="merge to"):
+        audit(tmp_path)
+
+
+def test_an_update_that_is_gone_is_missed(tmp_path):
+    """Without an update's bytes its merge cannot be made again, and the audit says so."""
+    with Collective(seekers(), folder=tmp_path, method="average") as collective:
+        result = collective.run(6)
+        accepted = next(each for each in result.rounds if each.accepted)
+        update = collective._weights.proposal(accepted.model).merged[1].weights
+    next(tmp_path.rglob(update)).unlink()
+    with pytest.raises(BlobMissing, match=update[:12]):
+        audit(tmp_path)

@@ -6,18 +6,22 @@ import os
 import signal
 
 import pytest
+from msgspec.structs import replace
 
+from colearn.alternatives import Alternatives
 from colearn.errors import ColearnError, ConfigError
-from colearn.simulation import ATTACKS, Alternatives, Settings, settings_from, simulate
+from colearn.report.result import FEDAVG, PLAIN_PROTOCOL, POOLED
+from colearn.simulation import ATTACKS, Settings, resolved, settings_from, simulate
 from colearn.tasks import get, names
 
-SMALL = Settings(learners=3, rounds=2, seed=1)
+SMALL = resolved(Settings(learners=3, rounds=2, seed=1))
+PLAIN = Settings(rounds=10, method="plain", split="iid")
 
 
 @pytest.fixture(scope="module")
 def honest():
     """A short run without attackers."""
-    return simulate(Settings(rounds=10)).collective.run(10)
+    return simulate(PLAIN).collective.run(10)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -31,7 +35,7 @@ def test_no_attack_stops_a_run(task, attack):
 @pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "lazy-voter"])
 def test_an_attackers_proposals_are_voted_down(attack):
     """One attacker of five cannot get its own proposals through, whatever its attack."""
-    simulation = simulate(Settings(rounds=10, attackers=1, attack=attack))
+    simulation = simulate(replace(PLAIN, attackers=1, attack=attack))
     result = simulation.collective.run(10)
     assert simulation.attackers == ("learner-4",)
     attacks = [each for each in result.rounds if each.decision.proposer == "learner-4"]
@@ -42,7 +46,7 @@ def test_an_attackers_proposals_are_voted_down(attack):
 
 def test_a_lazy_voter_approves_everything():
     """It votes yes in every round that is not its own, and never moves the model."""
-    result = simulate(Settings(rounds=10, attackers=1, attack="lazy-voter")).collective.run(10)
+    result = simulate(replace(PLAIN, attackers=1, attack="lazy-voter")).collective.run(10)
     own = [each for each in result.rounds if each.decision.proposer == "learner-4"]
     votes = {each.votes["learner-4"].value for each in result.rounds if each not in own}
     assert votes == {"approve"}
@@ -51,13 +55,13 @@ def test_a_lazy_voter_approves_everything():
 
 def test_an_attacker_proposes_otherwise(honest):
     """The attacker is really there: what it proposes is not what it would propose honestly."""
-    attacked = simulate(Settings(rounds=10, attackers=1)).collective.run(10)
+    attacked = simulate(replace(PLAIN, attackers=1)).collective.run(10)
     assert attacked.rounds[4].decision.proposal != honest.rounds[4].decision.proposal
 
 
 def test_colluders_who_were_interrupted_know_their_own(tmp_path):
     """A pact outlives a stop: the run ends on the same model as one in one go."""
-    settings = Settings(learners=5, rounds=6, attackers=2, attack="colluding-voter")
+    settings = replace(PLAIN, rounds=6, attackers=2, attack="colluding-voter")
     whole = simulate(settings).collective.run(6)
     with simulate(settings, tmp_path).collective as cut:
         cut.run(3)
@@ -70,8 +74,8 @@ def test_colluders_who_were_interrupted_know_their_own(tmp_path):
 
 
 def test_the_comparison_leaves_attackers_out():
-    """Only honest learners train alone, and the pooled one; all are reproducible."""
-    settings = Settings(learners=4, rounds=2, attackers=1)
+    """Only honest learners train alone; the other ways are there; all are reproducible."""
+    settings = resolved(Settings(learners=4, rounds=2, attackers=1))
     runs = []
     for _ in range(2):
         alternatives = Alternatives(settings, 2)
@@ -79,7 +83,43 @@ def test_the_comparison_leaves_attackers_out():
         alternatives.close()
     assert runs[0] == runs[1]
     assert set(runs[0].solo) == {"learner-0", "learner-1", "learner-2"}
-    assert len(runs[0].solo_curve) == len(runs[0].pooled_curve) == 2
+    assert set(runs[0].others) == {PLAIN_PROTOCOL, FEDAVG, POOLED}
+    assert all(len(curve) == 2 for curve in runs[0].curves.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "method", "vote", "rounds"),
+    [
+        ({}, "fast", "not-worse", 20),
+        ({"untrusted": True}, "shield", "not-worse", 20),
+        ({"attackers": 1}, "shield", "not-worse", 20),
+        ({"method": "plain"}, "plain", "loss", 60),
+        ({"method": "solo-dc"}, "solo-dc", "not-worse", 60),
+        ({"task": "iris"}, "plain", "loss", 15),
+        ({"vote": "loss", "rounds": 7}, "fast", "loss", 7),
+    ],
+)
+def test_what_suits_the_members_is_filled_in(changes, method, vote, rounds):
+    """Who trusts and who does not gets the method for it, and the vote that suits the method."""
+    settings = resolved(Settings(**changes))
+    assert (settings.method, settings.vote, settings.rounds) == (method, vote, rounds)
+
+
+def test_members_with_unequal_data_learn_more_together(capfd):
+    """The default keeps the promise on unequal data: above every solo and the plain protocol."""
+    settings = resolved(Settings(rounds=12))
+    alternatives = Alternatives(settings, 12)
+    comparison = alternatives.compare(simulate(settings).collective.run(12).final_score)
+    alternatives.close()
+    assert comparison.collective > max(comparison.solo.values()) + 0.05
+    assert comparison.collective > comparison.others[PLAIN_PROTOCOL] + 0.05
+    assert capfd.readouterr().err == ""
+
+
+def test_forests_cannot_be_merged():
+    """A model whose tensors grow keeps the plain method, and says so."""
+    with pytest.raises(ConfigError, match="cannot merge a model whose tensors grow"):
+        simulate(Settings(task="iris", method="fast"))
 
 
 def test_a_process_that_dies_is_one_clear_line():

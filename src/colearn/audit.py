@@ -13,12 +13,15 @@ from pathlib import Path
 
 from colearn import rules
 from colearn.collective import LEDGER_FILE, STORE_FOLDER
+from colearn.course import Course
 from colearn.errors import BlobCorrupt, ConfigError, CorruptLedger, StoreError, WeightsError
 from colearn.ledgers.local import Recorded, read_ledger
-from colearn.records import Digest, Propose, Vote, decode, digest_of, is_digest
+from colearn.methods import method
+from colearn.records import PLAIN, Digest, Experiment, Propose, Vote, decode, digest_of, is_digest
 from colearn.report.files import WEIGHTS_FILE, no_run
-from colearn.rules import Outcome
+from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
+from colearn.stores.overlay import Overlay
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 
@@ -32,6 +35,7 @@ class Audit:
         decisions: Rounds recomputed, by outcome.
         votes: Votes counted.
         proposals: Proposals whose record and weights were hashed and checked.
+        merges: Accepted proposals made again, bit for bit, of the updates they name.
         size_bytes: Bytes of weights hashed.
         model: Digest of the proposal that is everyone's model at the end.
         head: The ledger file's last hash.
@@ -41,6 +45,7 @@ class Audit:
     decisions: dict[str, int]
     votes: int
     proposals: int
+    merges: int
     size_bytes: int
     model: Digest
     head: Digest
@@ -70,7 +75,8 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
             f"{folder / LEDGER_FILE}: its head is {recorded.head}, not {head}: "
             "records were changed, added or cut off since that head was reported"
         )
-    proposals, size_bytes = _check_blobs(recorded, folder)
+    weights = _weights(recorded, folder)
+    proposals, size_bytes = _check_blobs(recorded, folder, weights)
     decisions = Counter({outcome.value: 0 for outcome in Outcome if outcome is not Outcome.PENDING})
     for decision in recorded.decisions:
         decisions[decision.outcome.value] += decision.through - decision.round + 1
@@ -79,18 +85,53 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
         decisions=dict(decisions),
         votes=sum(isinstance(entry.event, Vote) for entry in recorded.entries),
         proposals=proposals,
+        merges=_check_merges(recorded, weights),
         size_bytes=size_bytes,
         model=recorded.state.current,
         head=recorded.head,
     )
 
 
-def _check_blobs(recorded: Recorded, folder: Path) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """Decisions up to the one that is looked at."""
+
+    experiment: Experiment
+    decided: list[Decision]
+
+    def decisions(self, since: int = 0) -> list[Decision]:
+        return self.decided[since:]
+
+
+def _weights(recorded: Recorded, folder: Path) -> WeightsStore:
+    store = Overlay(DirectoryStore(folder / STORE_FOLDER))
+    schema = decode(b"".join(store.open(recorded.experiment.schema)), Schema)
+    return WeightsStore(store, schema)
+
+
+def _check_merges(recorded: Recorded, weights: WeightsStore) -> int:
+    """Make every accepted proposal again from what it names; return how many there were.
+
+    Raises:
+        WrongMerge: One is not what its method makes of its updates.
+        StoreError: An update is missing or corrupt.
+    """
+    if recorded.experiment.method == PLAIN:
+        return 0
+    replay, merges = _Replay(recorded.experiment, []), 0
+    course = Course(method(recorded.experiment.method), replay, weights)
+    for decision in recorded.decisions:
+        if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None:
+            course.check(decision.proposal, decision.members)
+            merges += 1
+        replay.decided.append(decision)
+        course.follow()
+    return merges
+
+
+def _check_blobs(recorded: Recorded, folder: Path, weights: WeightsStore) -> tuple[int, int]:
     """Hash and check what the ledger speaks of; return the number of proposals and bytes."""
     experiment = recorded.experiment
-    store = DirectoryStore(folder / STORE_FOLDER)
-    schema = decode(b"".join(store.open(experiment.schema)), Schema)
-    weights = WeightsStore(store, schema)
     size_bytes = _check_proposal(weights, 1, experiment.initial, (0, "", ""))
     count = 1
     state = rules.start(experiment, 0)

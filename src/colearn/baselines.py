@@ -1,19 +1,23 @@
-"""What the collective is compared with: one learner that trains alone.
+"""What the collective is compared with: one learner that trains alone, and a trusted server.
 
-It gets as many turns as the whole collective took, and is judged at the round its
-own vote samples like best, as an owner without partners would choose it.
+Who trains alone gets as many turns as the collective took rounds, and is judged at the
+round its own vote samples like best, as an owner without partners would choose it. A
+server averages what all trained, whatever it is (federated averaging, arXiv 1602.05629).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from colearn.errors import ConfigError
-from colearn.ml_interface import Weights
+from colearn.methods import method
+from colearn.ml_interface import MachineLearningInterface, Weights
+from colearn.participant import training_seed
+from colearn.protocols import Seeded, Steered, Trained
 
 
 class SoloLearner(Protocol):
@@ -89,6 +93,42 @@ def train_alone(
     learner.mli_accept_weights(initial)
     best = int(np.argmin(np.nan_to_num(losses, nan=np.inf, posinf=np.inf)))
     return Alone(curve[best], best, tuple(curve))
+
+
+def federated_averaging(
+    learners: Mapping[str, MachineLearningInterface],
+    rounds: int,
+    evaluate: Callable[[Weights], float],
+    *,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """Let a server average the weights that all learners train, round after round, unasked.
+
+    Args:
+        learners: All that train, by name, as members of a collective would.
+        rounds: How many.
+        evaluate: Test score of weights, higher is better.
+        seed: Seed of the run; each training's is that of a collective's member.
+
+    Returns:
+        The test score after each round.
+    """
+    average = method("average")
+    current = next(iter(learners.values())).mli_get_current_weights()
+    curve = []
+    for round_index in range(rounds):
+        updates = []
+        for name, learner in learners.items():
+            if isinstance(learner, Seeded):
+                learner.set_seed(training_seed(seed, name, round_index))
+            steps, samples = learner.training_size() if isinstance(learner, Steered) else (1, 1)
+            trained = learner.mli_propose_weights().weights
+            updates.append(Trained(name, trained, steps, samples))
+        current = Weights(average.merge(current.weights, {}, updates))
+        for learner in learners.values():
+            learner.mli_accept_weights(current)
+        curve.append(evaluate(current))
+    return tuple(curve)
 
 
 def _seed_of(seed: int, round_index: int) -> int:

@@ -21,6 +21,7 @@ from colearn.duty import Action
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
 from colearn.ledgers.local import LocalLedger
 from colearn.log import holds_records
+from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface, Weights
 from colearn.participant import Participant, seen, step_together
 from colearn.protocols import Method, Schematic, Store
@@ -72,8 +73,7 @@ class Collective:
             they run one after the other. The digests are the same either way.
         evaluate: Scores a model on data that no learner sees, higher is better.
             Decides nothing.
-        method: How M′ is made from M; None for the plain protocol, in which it is
-            what the proposer's training gives.
+        method: How M′ is made from M: a name from `colearn.methods`, or a method.
         terms: What else makes this experiment this one, such as its data; a folder
             with other terms is refused.
 
@@ -98,7 +98,7 @@ class Collective:
         folder: str | Path | None = None,
         executor: Executor | None = None,
         evaluate: Callable[[Weights], float] | None = None,
-        method: Method | None = None,
+        method: str | Method = PLAIN,
         terms: Mapping[str, str] | None = None,
     ) -> None:
         named = _named(learners)
@@ -107,13 +107,20 @@ class Collective:
         if type(seed) is not int or seed < 0:
             raise ConfigError(f"seed {seed!r:.40} is refused: it must be a whole number, 0 or more")
         schema = _check_learners(named)
+        if isinstance(method, str):
+            method = named_method(method)
+        if schema.bounds and method.name != PLAIN:
+            raise ConfigError(
+                f"the method {method.name} cannot merge a model whose tensors grow, such as a "
+                f"forest: take the method {PLAIN}"
+            )
         initial = next(iter(named.values())).mli_get_current_weights()
         experiment = Experiment(
             members=tuple(named),
             initial=_put_initial(WeightsStore(MemoryStore(), schema), initial),
             schema=schema.digest,
             rule=rule or Rule(),
-            method=PLAIN if method is None else method.name,
+            method=method.name,
             terms={"seed": str(seed), **(terms or {})},
         )
         self._keep_all = folder is not None
@@ -132,7 +139,9 @@ class Collective:
             store.put((encode(schema),))
             self._weights = WeightsStore(store, schema)
             _put_initial(self._weights, initial)
-            self._course = None if method is None else Course(method, self.ledger, self._weights)
+            self._course = None
+            if method.name != PLAIN:
+                self._course = Course(method, self.ledger, self._weights)
             self._participants = [
                 Participant(
                     name,

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import RLock
+from typing import Protocol
 
 from colearn.errors import BadSignature, StoreError, WeightsError, WrongMerge
 from colearn.ml_interface import Weights
-from colearn.protocols import Ledger, Method, Signer, Tensors, Trained
-from colearn.records import Digest, Proposal, Update
+from colearn.protocols import Method, Signer, Tensors, Trained
+from colearn.records import Digest, Experiment, Proposal, Update
 from colearn.rules import Decision, Outcome
 from colearn.weights_store import WeightsStore
+
+
+class Decided(Protocol):
+    """What a course follows: a ledger, or the decisions an auditor replays."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """What the members agreed on."""
+        ...
+
+    def decisions(self, since: int = 0) -> Sequence[Decision]:
+        """Every round that has ended, in order, from position ``since`` on."""
+        ...
 
 
 class Course:
@@ -32,7 +46,7 @@ class Course:
     """
 
     def __init__(
-        self, method: Method, ledger: Ledger, weights: WeightsStore, signer: Signer | None = None
+        self, method: Method, ledger: Decided, weights: WeightsStore, signer: Signer | None = None
     ) -> None:
         self.method = method
         self.state: Tensors = {}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from web3 import Web3
 
 from colearn.course import Course
-from colearn.errors import BlobMissing, ConfigError
+from colearn.errors import BlobMissing, ConfigError, PeerError
 from colearn.experiment import Agreement, Place, check_outputs, check_schema, weights_beside
 from colearn.journal import Journal
 from colearn.ledgers._signing_draft import KeySigner
@@ -20,8 +21,9 @@ from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
 from colearn.network import Network
 from colearn.participant import Participant
+from colearn.peers.client import Peer
 from colearn.peers.tls import Identity
-from colearn.records import PLAIN, Experiment
+from colearn.records import PLAIN, Digest, Experiment
 from colearn.stores.directory import DirectoryStore
 from colearn.weights_store import WeightsStore
 
@@ -169,6 +171,23 @@ def open_participant(
             journal=journal,
         )
         yield participant, weights, network
+
+
+def without(network: Network, members: Sequence[str], blob: Digest) -> tuple[str, ...]:
+    """Which other members cannot be seen to hold a blob."""
+    peers = network.book.peers()
+    return tuple(
+        member
+        for member in members
+        if member != network.book.member and not (member in peers and _holds(peers[member], blob))
+    )
+
+
+def _holds(peer: Peer, blob: Digest) -> bool:
+    try:
+        return peer.ask("HEAD", f"/blobs/{blob}").status == HTTPStatus.OK
+    except PeerError:
+        return False
 
 
 def make_folder(folder: Path) -> None:

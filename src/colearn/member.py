@@ -118,21 +118,26 @@ class _Progress:
         self._entries = self._decisions = 0
 
     def follow(self) -> bool:
-        """Take and tell what is new; return whether the last round is over."""
+        """Take and tell what is new, in order; return whether the last round is over."""
         state = self._ledger.view()
+        decisions = list(self._ledger.decisions(self._decisions))
         for entry in self._ledger.events(self._entries):
             self._entries += 1
+            current = getattr(entry.event, "round", 0)
+            while decisions and decisions[0].through < current:
+                self._take(decisions.pop(0))
             for watcher in self._watchers:
                 watcher.ordered(entry)
-        for decision in self._ledger.decisions(self._decisions):
-            self._decisions += 1
-            if self._rounds_left:
-                self._take(decision)
+        for decision in decisions:
+            self._take(decision)
         for watcher in self._watchers:
             watcher.read(state)
         return not self._rounds_left
 
     def _take(self, decision: Decision) -> None:
+        self._decisions += 1
+        if not self._rounds_left:
+            return
         if decision.proposal is not None:
             self._rounds_left -= 1
             lost = decision.proposal

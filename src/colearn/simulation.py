@@ -1,33 +1,22 @@
-"""A task, split over learners, some of them attackers: what the demo runs.
-
-Also what the collective is compared with: each learner alone and all data pooled,
-at the same number of training steps.
-"""
+"""A task, split over learners, some of them attackers: what the demo runs."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
 from threadpoolctl import threadpool_limits
 
 from colearn import tasks
-from colearn.baselines import Alone, train_alone
 from colearn.collective import Collective
-from colearn.errors import ColearnError, ConfigError
+from colearn.errors import ConfigError
+from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface
-from colearn.records import MAX_MEMBERS, Rule, fraction
-from colearn.report.result import Comparison
+from colearn.records import MAX_MEMBERS, PLAIN, Rule, fraction
 from colearn.tasks import Setting, Task
 from colearn.testing.attackers import Colluder, LazyVoter, Noise, Pact, SignFlip
 
@@ -46,15 +35,17 @@ ATTACKS: Mapping[str, Callable[[MachineLearningInterface, int, Pact], MachineLea
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that determines a simulated run; the same settings give the same digests.
 
-    None stands for the task's own choice. The fields are the demo's options.
+    None stands for what suits the task and the members. The fields are the demo's options.
     """
 
     task: str = "digits"
     learners: int = 5
     rounds: int | None = None
+    method: str | None = None
+    untrusted: bool = False
     threshold: str = "1/2"
-    vote: str = "loss"
-    split: str = "iid"
+    vote: str | None = None
+    split: str = "dirichlet:0.3"
     seed: int = 0
     learning_rate: float | None = None
     batch_size: int | None = None
@@ -72,6 +63,7 @@ class Simulation:
         settings: With the task's own choices filled in.
         task: The task.
         setting: Learners, test samples, pooled learner.
+        learners: The members' learners by name, attackers' wrapped.
         collective: The participants.
         attackers: Names of the members that attack.
     """
@@ -79,6 +71,7 @@ class Simulation:
     settings: Settings
     task: Task
     setting: Setting
+    learners: Mapping[str, MachineLearningInterface]
     collective: Collective
     attackers: tuple[str, ...]
 
@@ -96,10 +89,10 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
     """
     settings = resolved(settings)
     rule = Rule(threshold=fraction("threshold", settings.threshold))
-    setting = _setting(settings)
+    setting = build(settings)
     pact = Pact()
     wrap = _attack(settings)
-    attacking = _attacking(settings)
+    attacking = attackers_of(settings)
     learners: dict[str, MachineLearningInterface] = {
         f"learner-{index}": wrap(learner, settings.seed, pact) if index in attacking else learner
         for index, learner in enumerate(setting.learners)
@@ -111,6 +104,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         seed=settings.seed,
         folder=folder,
         evaluate=partial(setting.pooled.evaluate, samples=setting.test),
+        method=settings.method or PLAIN,
         terms=_terms(settings),
     )
     state = collective.ledger.view()
@@ -120,18 +114,31 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         settings=settings,
         task=tasks.get(settings.task),
         setting=setting,
+        learners=learners,
         collective=collective,
         attackers=attackers,
     )
 
 
 def resolved(settings: Settings) -> Settings:
-    """Fill in the task's own number of rounds, and check what can be checked without data.
+    """Fill in what suits the task and the members, and check what can be checked without data.
+
+    Members that trust each other learn fastest by ``fast``; if some may lie, ``shield``
+    withstands them. Models that cannot be merged keep the plain protocol, which votes
+    strictly: what is no better is no progress. Merged proposals need the lenient vote.
 
     Raises:
         ConfigError: A setting cannot be used.
     """
-    rounds = tasks.get(settings.task).rounds if settings.rounds is None else settings.rounds
+    task = tasks.get(settings.task)
+    lying = settings.untrusted or settings.attackers > 0
+    method = settings.method or (
+        PLAIN if task.batch_size is None else "shield" if lying else "fast"
+    )
+    all_train = named_method(method).all_train
+    rounds = settings.rounds
+    if rounds is None:
+        rounds = task.rounds // 3 if all_train else task.rounds
     if rounds < 1:
         raise ConfigError(f"{rounds} rounds are refused: a run has at least 1")
     if not 2 <= settings.learners <= MAX_MEMBERS:
@@ -142,94 +149,8 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(f"seed {settings.seed} is refused: it must be 0 to {_SEEDS - 1}")
     if settings.attack != LABEL_FLIP and not settings.attackers:
         raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
-    return msgspec.structs.replace(settings, rounds=rounds)
-
-
-class Alternatives:
-    """Trains each learner alone, and one on all data, in processes of their own.
-
-    They work from the start, beside the collective. `close` ends them.
-    """
-
-    def __init__(self, settings: Settings, rounds: int) -> None:
-        attacking = _attacking(settings)
-        jobs = [None, *(index for index in range(settings.learners) if index not in attacking)]
-        count = min(len(jobs), os.cpu_count() or 1)
-        self._workers = [_Worker(settings, rounds, jobs[first::count]) for first in range(count)]
-
-    def compare(self, collective: float) -> Comparison:
-        """Wait for them, and compare the collective's score with theirs.
-
-        Raises:
-            ColearnError: A process ended before its time.
-        """
-        done = {index: alone for worker in self._workers for index, alone in worker.results()}
-        pooled = done.pop(None)
-        solo = {f"learner-{index}": alone for index, alone in sorted(done.items())}
-        comparison = Comparison(
-            collective=collective,
-            solo={name: alone.score for name, alone in solo.items()},
-            pooled=pooled.score,
-            solo_curve=(),
-            pooled_curve=pooled.curve,
-        )
-        curve = solo[comparison.best_solo].curve
-        return msgspec.structs.replace(comparison, solo_curve=curve)
-
-    def close(self) -> None:
-        """End the processes, whether they are done or not."""
-        for worker in self._workers:
-            worker.close()
-
-
-class _Worker:
-    """A process that trains some learners alone, one after the other; None is the pooled one."""
-
-    def __init__(self, settings: Settings, rounds: int, jobs: Sequence[int | None]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._jobs = jobs
-        self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_train_alone, args=(sender, settings, rounds, jobs), daemon=True
-        )
-        with _interrupts_ignored():
-            self._process.start()
-        sender.close()
-
-    def results(self) -> Iterator[tuple[int | None, Alone]]:
-        for job in self._jobs:
-            try:
-                yield job, self._receiver.recv()
-            except EOFError:
-                self._process.join()
-                raise ColearnError(
-                    "a process that trains learners alone ended with status "
-                    f"{self._process.exitcode}; the run itself is kept: colearn resume goes on"
-                ) from None
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.join()
-        self._receiver.close()
-
-
-def _train_alone(
-    sender: Connection, settings: Settings, rounds: int, jobs: Sequence[int | None]
-) -> None:
-    Thread(target=_end_with_parent, daemon=True).start()
-    setting = _setting(settings)
-    for job in jobs:
-        learner = setting.pooled if job is None else setting.learners[job]
-        evaluate = partial(learner.evaluate, samples=setting.test)
-        sender.send(train_alone(learner, rounds, evaluate, seed=settings.seed))
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as its parent has, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    vote = settings.vote or ("loss" if method == PLAIN else "not-worse")
+    return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
@@ -251,7 +172,7 @@ def _attack(
         ) from None
 
 
-def _attacking(settings: Settings) -> frozenset[int]:
+def attackers_of(settings: Settings) -> frozenset[int]:
     """Which learners attack: the last ones."""
     if not 0 <= settings.attackers < settings.learners:
         raise ConfigError(
@@ -261,7 +182,8 @@ def _attacking(settings: Settings) -> frozenset[int]:
     return frozenset(range(settings.learners - settings.attackers, settings.learners))
 
 
-def _setting(settings: Settings) -> Setting:
+def build(settings: Settings) -> Setting:
+    """Load the data, share them out, and make the learners of resolved settings."""
     threadpool_limits(1, user_api="blas")  # small products: more threads only cost time
     return tasks.build(
         tasks.get(settings.task),
@@ -270,16 +192,16 @@ def _setting(settings: Settings) -> Setting:
         seed=settings.seed,
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
-        policy=settings.vote,
+        policy=settings.vote or "loss",
         data_dir=_path(settings.data_dir),
         test_dir=_path(settings.test_dir),
-        flipped=_attacking(settings) if settings.attack == LABEL_FLIP else frozenset(),
+        flipped=attackers_of(settings) if settings.attack == LABEL_FLIP else frozenset(),
     )
 
 
 def _terms(settings: Settings) -> dict[str, str]:
     """What makes the same members another experiment; how long it runs and from where does not."""
-    free = ("rounds", "threshold", "seed", "data_dir", "test_dir")
+    free = ("rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir")
     return {
         name: str(value)
         for name, value in msgspec.structs.asdict(settings).items()
@@ -289,13 +211,3 @@ def _terms(settings: Settings) -> dict[str, str]:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Let processes that are started meanwhile inherit that Ctrl-C is not for them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from colearn.alternatives import Alternatives
 from colearn.cli.options import Whole
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
@@ -19,7 +20,6 @@ from colearn.report import files
 from colearn.report.plot import redraw
 from colearn.report.result import Result, Row
 from colearn.simulation import (
-    Alternatives,
     Settings,
     Simulation,
     resolved,
@@ -34,9 +34,11 @@ def demo(
     *,
     learners: Whole = 5,
     rounds: Whole | None = None,
+    method: str | None = None,
+    untrusted: bool = False,
     threshold: str = "1/2",
-    vote: str = "loss",
-    split: str = "iid",
+    vote: str | None = None,
+    split: str = "dirichlet:0.3",
     seed: Whole = 0,
     learning_rate: float | None = None,
     batch_size: Whole | None = None,
@@ -49,16 +51,23 @@ def demo(
 ) -> None:
     """See learners train one model together, on real data.
 
-    Each round one learner trains on its private samples and proposes new weights; the
-    others test them on theirs and vote. At the end the collective is compared with
-    everybody training alone, and with all data pooled.
+    Each round one learner proposes new weights, by default made of what all of them
+    trained on their private samples; the others test them on theirs and vote. At the
+    end the collective is compared with other ways to learn: everybody alone, the plain
+    protocol, a server that averages, and all data pooled.
 
     Args:
         task: What to learn; "colearn tasks" lists them.
         learners: How many take part.
         rounds: How many rounds; by default what suits the task.
+        method: How a proposal is made: plain, solo-dc, fast, shield, average, median,
+            trimmed-mean, geometric-median or multi-krum; by default fast, or shield
+            if somebody may lie.
+        untrusted: Members do not trust each other.
         threshold: Share of the voters that more than must approve, such as 1/2 or 0.6.
-        vote: What a vote compares: loss or accuracy.
+        vote: When a member approves: loss or accuracy, if that is strictly better;
+            not-worse, unless the loss is clearly worse; class-veto, the same in every
+            class. By default loss under plain, and else not-worse.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
             unequal) or classes:K (each learner has K classes).
         seed: Seed of everything random.
@@ -76,6 +85,8 @@ def demo(
         task=task,
         learners=learners,
         rounds=rounds,
+        method=method,
+        untrusted=untrusted,
         threshold=threshold,
         vote=vote,
         split=split,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -147,6 +147,12 @@ class Feed:
         self.say(
             "finished", f"finished with model {model}, in {folder / WEIGHTS_FILE}", model=model
         )
+
+    def waits(self, lacking: Sequence[str]) -> None:
+        """Others may still have to fetch the last model."""
+        if lacking:
+            names = ", ".join(map(self._name, lacking))
+            self.say("serving", f"serving the model to those that lack it: {names}", to=lacking)
 
     def stopped(self) -> None:
         """The process was told to stop."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,14 +16,19 @@ from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import learner_for, share_of
 from colearn.cli.options import LOCAL, THIS_MACHINE, Account, Node, Reach, host_and_port
-from colearn.drivers import Connection, open_participant
+from colearn.drivers import Connection, open_participant, without
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
 from colearn.member import Watcher, take_part
+from colearn.network import Network
 from colearn.peers.tls import Identity
+from colearn.records import Digest
 from colearn.report.files import write_weights
 
 _TERMINATED = 143
+_LINGER_SECONDS = 30.0
+_FAREWELL_SECONDS = 1.0
+_ASK_SECONDS = 0.2
 
 
 def join(
@@ -36,6 +42,7 @@ def join(
     share: str | None = None,
     state_dir: Path | None = None,
     reach: Reach = THIS_MACHINE,
+    stay: bool = False,
     health: str | None = None,
     json: bool = False,
 ) -> None:
@@ -55,6 +62,8 @@ def join(
         state_dir: Folder for your journal, blobs and the final model; by default one
             beside the experiment, named by your address.
         reach: How the other members reach this one.
+        stay: Serve your blobs to the others after the last round, until stopped; else for
+            half a minute at most, if somebody lacks the last model.
         health: HOST:PORT at which to serve /health and /metrics.
         json: Print one JSON object a line, for machines.
     """
@@ -85,6 +94,8 @@ def join(
                 model = take_part(participant, weights, rounds=agreement.rounds, watchers=watchers)
             write_weights(folder, weights.get(model))
             feed.finished(model, folder)
+            members = participant.ledger.view().members
+            _serve(network, members, weights.proposal(model).weights, feed, stay=stay)
         except (KeyboardInterrupt, SystemExit):
             feed.stopped()
             raise
@@ -129,3 +140,21 @@ def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
     return Connection(
         host=host, port=port, url=reach.url, peers=(*reach.peer, *others), identity=identity
     )
+
+
+def _serve(
+    network: Network, members: Sequence[str], blob: Digest, feed: Feed, *, stay: bool
+) -> None:
+    """Let the others fetch the last model before this member leaves."""
+    end = time.monotonic() + _LINGER_SECONDS
+    lacking = set(members)
+    while stay or time.monotonic() < end:
+        found = without(network, sorted(lacking), blob)
+        if len(found) < len(lacking):
+            feed.waits(found)
+        lacking = set(found)
+        if not lacking and not stay:
+            # The others are still asking this member what it holds.
+            time.sleep(_FAREWELL_SECONDS)
+            return
+        time.sleep(_ASK_SECONDS)

@@ -28,6 +28,8 @@ def audit(run: Path, /, *, head: str | None = None) -> None:
     print(
         f"  weights    {found.proposals} proposals hashed and checked, {found.size_bytes:,} bytes"
     )
+    if found.merges:
+        print(f"  merges     {found.merges} accepted proposals made again, bit for bit")
     print(f"  model      {found.model}")
     if head is None:
         print(f"  head       {found.head}, not compared: give --head as the run printed it")

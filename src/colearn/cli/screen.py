@@ -15,7 +15,15 @@ from rich.text import Text
 
 from colearn.collective import LEDGER_FILE
 from colearn.report import files
-from colearn.report.result import Comparison, Row, number
+from colearn.report.result import (
+    BEST_SOLO,
+    FEDAVG,
+    PLAIN_PROTOCOL,
+    POOLED,
+    Comparison,
+    Row,
+    number,
+)
 from colearn.simulation import Simulation
 
 _FILES = (
@@ -26,6 +34,11 @@ _FILES = (
     files.WEIGHTS_FILE,
     LEDGER_FILE,
 )
+_REMARKS = {
+    PLAIN_PROTOCOL: "the plain protocol, as much training in total",
+    FEDAVG: "a server averages what all train, unasked",
+    POOLED: "all data in one place, as many steps, at its best round",
+}
 _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"✓": "green", "✗": "red", "P": "blue", "–": "yellow", "·": "dim"}
 
@@ -177,8 +190,9 @@ def _header(simulation: Simulation) -> list[Text]:
         Text(f"  model    {task.model}"),
         Text(
             f"  rule     more than {rule.threshold} of {voters} voters must approve, "
-            f"each by its private {settings.vote}"
+            f"each by its private samples: {settings.vote}"
         ),
+        Text(f"  method   {settings.method}"),
         Text(f"  seed     {settings.seed}, {simulation.rounds} rounds, split {settings.split}"),
     ]
     width = max(map(len, simulation.collective.members))
@@ -201,13 +215,12 @@ def _measure(simulation: Simulation) -> str:
 
 
 def _comparison(simulation: Simulation, comparison: Comparison) -> list[tuple[str, float, str]]:
-    rounds = simulation.rounds
     best = comparison.best_solo
     return [
-        ("collective", comparison.collective, f"{rounds} rounds"),
-        ("best solo", comparison.solo[best], f"{best} alone, as many steps, at its best round"),
+        ("collective", comparison.collective, f"{simulation.rounds} rounds"),
+        *((name, score, _REMARKS[name]) for name, score in comparison.others.items()),
+        (BEST_SOLO, comparison.solo[best], f"{best} alone, as many steps, at its best round"),
         ("mean solo", comparison.mean_solo, f"of {len(comparison.solo)} honest learners alone"),
-        ("pooled", comparison.pooled, "all data in one place, as many steps"),
     ]
 
 
@@ -217,7 +230,7 @@ def _next_commands(simulation: Simulation, folder: Path) -> list[tuple[str, str]
     commands = [(f"colearn audit {folder} --head {head}", "recompute every decision")]
     if not simulation.attackers:
         commands.append((f"colearn demo {task} --attackers 1", "with a liar among them"))
-    if simulation.settings.split == "iid":
-        commands.append((f"colearn demo {task} --split dirichlet:0.3", "unequal data"))
+    if simulation.settings.split != "iid":
+        commands.append((f"colearn demo {task} --split iid", "equal data"))
     commands.append(("colearn tasks", "other data and models"))
     return commands

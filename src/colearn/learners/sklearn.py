@@ -113,8 +113,6 @@ class SklearnLearner(SupervisedLearner):
             name: value for name, value in vars(self._model).items() if name not in _REPLACED
         }
         super().__init__(train=(x, y), **options)
-        if _is_mlp(self._model):
-            self._fresh["batch_size"] = min(self.batch_size, len(self.train_samples[0]))
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the working model's tensors, C-contiguous."""
@@ -173,6 +171,8 @@ class SklearnLearner(SupervisedLearner):
 
     def step(self, x: NDArray[Any], y: NDArray[Any]) -> None:
         """Train on a mini-batch, or on a pass over the data."""
+        if _is_mlp(self._model):
+            self._model.batch_size = min(self.batch_size, len(x))
         try:
             with _lean():
                 self._model.partial_fit(x, y)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from colearn.errors import MissingExtra
 from colearn.records import Choice
 from colearn.report import files
-from colearn.report.result import Row
+from colearn.report.result import BEST_SOLO, Row
 
 try:
     from matplotlib.colors import ListedColormap
@@ -23,11 +23,11 @@ except ImportError:
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TITLE = ("task", "learners", "split", "seed")
+_TITLE = ("task", "learners", "method", "split", "seed")
 _COLLECTIVE = "#1f5fa8"
 _ACCEPTED = "#1b9e77"
 _REFUSED = "#d95f02"
-_LINES = ("#8f5fbf", "#6b6b6b")
+_LINES = ("#8f5fbf", "#c2529a", "#b8860b", "#6b6b6b")
 _CELLS = {
     Choice.APPROVE.value: (_ACCEPTED, "approve"),
     Choice.REJECT.value: (_REFUSED, "reject"),
@@ -92,11 +92,8 @@ def redraw(folder: Path) -> Path:
     path = folder / files.PLOT_FILE
     curves = {}
     if comparison is not None:
-        best = comparison.solo[comparison.best_solo]
-        curves = {
-            f"best solo, {best:.4f} by its own choice": comparison.solo_curve,
-            f"pooled, {comparison.pooled:.4f} by its own choice": comparison.pooled_curve,
-        }
+        scores = {BEST_SOLO: comparison.solo[comparison.best_solo], **comparison.others}
+        curves = {f"{name} {scores[name]:.4f}": curve for name, curve in comparison.curves.items()}
     title = ", ".join(f"{name} {settings[name]}" for name in _TITLE if name in settings)
     draw(members, rows, curves=curves, title=title, path=path)
     return path

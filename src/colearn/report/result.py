@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from colearn.ml_interface import Weights
 
 PROPOSED = "propose"
+BEST_SOLO = "best solo"
+POOLED = "pooled"
+FEDAVG = "FedAvg"
+PLAIN_PROTOCOL = "plain"
 _MARKS = {
     Choice.APPROVE.value: "✓",
     Choice.REJECT.value: "✗",
@@ -218,23 +222,22 @@ class Result:
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Test scores of the collective and of those who train without it.
+    """Test scores of the collective and of other ways to learn.
 
-    Attackers train alone too, but count in none of the numbers.
+    Attackers train alone too, but count in none of the solo numbers.
 
     Attributes:
         collective: After the last round.
         solo: Each honest learner's own, at the round its vote samples like best.
-        pooled: One learner with everybody's data, whatever attackers made of theirs.
-        solo_curve: The best solo's score after each round.
-        pooled_curve: The pooled learner's score after each round.
+        others: Of other ways, by name: `POOLED`, one learner with everybody's data at
+            its own best round, `FEDAVG` and `PLAIN_PROTOCOL` after the last.
+        curves: The scores after each round, of the others and of the best solo.
     """
 
     collective: float
     solo: dict[str, float]
-    pooled: float
-    solo_curve: tuple[float, ...]
-    pooled_curve: tuple[float, ...]
+    others: dict[str, float]
+    curves: dict[str, tuple[float, ...]]
 
     @property
     def best_solo(self) -> str:
