@@ -14,9 +14,9 @@ from colearn.course import Course
 from colearn.errors import BlobMissing, ConfigError, PeerError
 from colearn.experiment import Agreement, Place, check_outputs, check_schema, weights_beside
 from colearn.journal import Journal
-from colearn.ledgers._signing_draft import KeySigner
-from colearn.ledgers.client import reported
+from colearn.ledgers.client import Client
 from colearn.ledgers.ethereum import EthereumLedger
+from colearn.ledgers.signing import KeySigner
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
 from colearn.network import Network
@@ -75,10 +75,9 @@ def deploy(experiment: Experiment, keys: Mapping[str, bytes], rpc: Sequence[str]
         LedgerError: The chain did not take it.
     """
     chain = connect(rpc)
-    with reported():
-        first_block, chain_id = chain.eth.block_number, chain.eth.chain_id
+    first_block = Client(chain, keys, len(experiment.members)).head().block
     ledger = EthereumLedger.found(experiment, keys, chain=chain)
-    return Place(address=ledger.address, chain_id=chain_id, first_block=first_block)
+    return Place(address=ledger.address, chain_id=ledger.chain_id, first_block=first_block)
 
 
 def connect(rpc: Sequence[str]) -> Web3:
@@ -141,7 +140,7 @@ def open_participant(
         opened.callback(journal.close)
         own = open_store(folder)
         agreement.put_initial(own, path)
-        signer = KeySigner(ledger.experiment, me, key)
+        signer = KeySigner({me: key}, ledger.chain_id, ledger.address)
         network = opened.enter_context(
             Network(
                 me,
@@ -167,7 +166,9 @@ def open_participant(
             ledger=ledger,
             weights=weights,
             seed=agreement.seed,
+            board=network.board,
             course=course,
+            signer=signer,
             journal=journal,
         )
         yield participant, weights, network

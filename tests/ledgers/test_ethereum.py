@@ -9,17 +9,22 @@ import pytest
 from evm import KEYS, NAMES, begin_again, chain
 
 from colearn.errors import (
+    AlreadyVoted,
+    BadSignature,
     ConfigError,
     LedgerError,
     MissingExtra,
     NotYourTurn,
     ProposerMayNotVote,
+    WrongProposal,
 )
 from colearn.ledgers.client import Client
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.ledgers.local import LocalLedger
+from colearn.ledgers.signing import KeySigner
 from colearn.records import (
     AddMember,
+    Ballot,
     Choice,
     Endorse,
     Event,
@@ -45,6 +50,11 @@ def found(experiment: Experiment = EXPERIMENT) -> EthereumLedger:
     return EthereumLedger.found(experiment, KEYS, chain=chain())
 
 
+def signed(ledger: EthereumLedger, ballot: Ballot) -> Ballot:
+    """A ballot with its sender's signature."""
+    return KeySigner(KEYS, ledger.chain_id, ledger.address).sign(ballot)
+
+
 def fill(ledger: EthereumLedger) -> None:
     """A round of each kind, and changes of members and rule."""
     ledger.submit(Propose(0, ADA, DIGEST), Vote(0, BOB, DIGEST, Choice.APPROVE))
@@ -53,12 +63,14 @@ def fill(ledger: EthereumLedger) -> None:
     ledger.wait(len(ledger.events()), ledger.view().deadline + 10_000)
     state = ledger.view()
     proposal = Propose(state.round, state.proposer, OTHER)
-    votes = {
-        voter: (Choice.REJECT, ledger.sign(Vote(state.round, voter, OTHER, Choice.REJECT)))
-        for voter in state.members
-        if voter != state.proposer
-    }
-    ledger.submit_together(proposal, votes)
+    ledger.submit_together(
+        proposal,
+        [
+            signed(ledger, Ballot(state.round, voter, OTHER, Choice.REJECT))
+            for voter in state.members
+            if voter != state.proposer
+        ],
+    )
     ledger.submit(Endorse(CYD, SetRule(Rule(threshold="2/3", quorum="1/3"))))
     ledger.submit(Endorse(ADA, ReplaceMember(BOB, NAMES[4])))
 
@@ -100,18 +112,18 @@ def test_decides_like_the_local_ledger() -> None:
 def test_a_round_is_one_transaction() -> None:
     """Proposal and votes together are entries of one time, in order of members."""
     ledger = found()
-    votes: dict[str, Vote] = {
-        voter: Vote(0, voter, DIGEST, choice)
-        for voter, choice in ((CYD, Choice.ABSTAIN), (BOB, Choice.APPROVE))
-    }
+    choices = {CYD: Choice.ABSTAIN, BOB: Choice.APPROVE}
+    ballots = [
+        signed(ledger, Ballot(0, voter, DIGEST, choice)) for voter, choice in choices.items()
+    ]
     before = chain().web3.eth.block_number
-    last = ledger.submit_together(
-        Propose(0, ADA, DIGEST),
-        {voter: (vote.choice, ledger.sign(vote)) for voter, vote in votes.items()},
-    )
+    last = ledger.submit_together(Propose(0, ADA, DIGEST), ballots)
     assert chain().web3.eth.block_number == before + 1
     entries = ledger.events()
-    assert [entry.event for entry in entries] == [Propose(0, ADA, DIGEST), votes[BOB], votes[CYD]]
+    assert [entry.event for entry in entries] == [
+        Propose(0, ADA, DIGEST),
+        *(Vote(0, voter, DIGEST, choices[voter]) for voter in (BOB, CYD)),
+    ]
     assert {entry.time for entry in entries} == {last.time}
     assert last == entries[-1]
 
@@ -120,22 +132,28 @@ def test_together_means_all_or_nothing() -> None:
     """One vote that the rules refuse, or a signature that is wrong: no entry at all."""
     ledger = found()
     proposal = Propose(0, ADA, DIGEST)
-    own = ledger.sign(Vote(0, ADA, DIGEST, Choice.APPROVE))
+    own = signed(ledger, Ballot(0, ADA, DIGEST, Choice.APPROVE))
     with pytest.raises(ProposerMayNotVote):
-        ledger.submit_together(proposal, {ADA: (Choice.APPROVE, own)})
-    with pytest.raises(LedgerError, match="colearn: wrong signature"):
-        ledger.submit_together(proposal, {BOB: (Choice.APPROVE, own)})
+        ledger.submit_together(proposal, [own])
+    forged = Ballot(0, BOB, DIGEST, Choice.APPROVE, own.signature)
+    with pytest.raises(BadSignature, match="colearn: wrong signature"):
+        ledger.submit_together(proposal, [forged])
+    with pytest.raises(BadSignature, match="no signature"):
+        ledger.submit_together(proposal, [Ballot(0, BOB, DIGEST, Choice.APPROVE)])
+    mine = signed(ledger, Ballot(0, BOB, DIGEST, Choice.APPROVE))
+    with pytest.raises(AlreadyVoted):
+        ledger.submit_together(proposal, [mine, mine])
+    with pytest.raises(WrongProposal):
+        ledger.submit_together(Propose(0, ADA, OTHER), [mine])
     assert ledger.events() == []
 
 
 def test_only_the_owner_of_a_key_acts() -> None:
-    """Without a member's key nothing is sent or signed for it, and the error says whose."""
+    """Without a member's key nothing is sent for it, and the error says whose."""
     ledger = found()
     mine = EthereumLedger(EXPERIMENT, {BOB: KEYS[BOB]}, chain=chain(), address=ledger.address)
     with pytest.raises(LedgerError, match=f"no key of {ADA}"):
         mine.submit(Pass(0, ADA))
-    with pytest.raises(LedgerError, match=f"no key of {ADA}"):
-        mine.sign(Vote(0, ADA, DIGEST, Choice.APPROVE))
     with pytest.raises(NotYourTurn):
         mine.submit(Pass(0, BOB))
 

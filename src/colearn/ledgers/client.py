@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from colearn.errors import ConfigError, LedgerError, MissingExtra
+from colearn.errors import BadSignature, ConfigError, LedgerError, MissingExtra
 from colearn.records import Experiment, digest_of, encode
 
 try:
@@ -23,6 +23,7 @@ try:
 
     from colearn.ledgers.contract import REFUSALS, Values, compiled, rule_to_abi
     from colearn.ledgers.inprocess import InProcessChain
+    from colearn.ledgers.signing import key_of
 except ModuleNotFoundError:
     raise MissingExtra("the Ethereum ledger", "web3", "evm") from None
 
@@ -70,7 +71,7 @@ class Client:
         self._keys = keys
         self._gas = _GAS_LIMIT + _GAS_LIMIT_PER_MEMBER * members
         self._nonces: dict[str, int] = {}
-        with reported():
+        with _reported():
             self.chain_id: int = self._eth.chain_id
             self._tip = self._eth.max_priority_fee
             self._contract = self._eth.contract(address=address or None, abi=compiled()["abi"])
@@ -99,19 +100,6 @@ class Client:
         receipt = self._send(sender, {"data": construct.data_in_transaction})
         return str(receipt["contractAddress"])
 
-    def key(self, address: str) -> bytes:
-        """An address's private key.
-
-        Raises:
-            LedgerError: It is not among those that were given.
-        """
-        try:
-            return self._keys[address]
-        except KeyError:
-            raise LedgerError(
-                f"no key of {address} is held here: only its owner can act for it"
-            ) from None
-
     def call(self, sender: str, name: str, arguments: tuple[Any, ...]) -> None:
         """Call a function by a transaction, and wait until it is in a block.
 
@@ -119,13 +107,13 @@ class Client:
             RefusedEvent: The contract refuses it.
             LedgerError: The chain did not take it.
         """
-        with reported():
+        with _reported():
             data = self._contract.encode_abi(name, arguments)
         self._send(sender, {"to": self.address, "data": data})
 
     def head(self) -> Head:
         """The newest block and the time; in this process, the time of the block to come."""
-        with reported():
+        with _reported():
             block = self._eth.get_block("latest")
         if isinstance(self._chain, InProcessChain):
             return Head(block["number"], self._chain.now())
@@ -135,7 +123,7 @@ class Client:
         """What the contract logged in blocks ``first`` to ``last``, in order."""
         times: dict[int, int] = {}
         logs = []
-        with reported():
+        with _reported():
             wanted = {"address": self.address, "fromBlock": first, "toBlock": last}
             for log in self._eth.get_logs(wanted):
                 block = log["blockNumber"]
@@ -158,8 +146,8 @@ class Client:
         time.sleep(_BLOCK_POLL_SECONDS)
 
     def _send(self, sender: str, content: dict[str, Any]) -> Mapping[str, Any]:
-        key = self.key(sender)
-        with reported():
+        key = key_of(self._keys, sender)
+        with _reported():
             base_fee = self._eth.get_block("latest").get("baseFeePerGas", 0)
             nonce = self._nonces.pop(sender, None)
             if nonce is None:
@@ -194,6 +182,8 @@ class Client:
         for text, kind in REFUSALS.items():
             if text in reason:
                 raise kind(f"{call['from']}: the contract refuses this: {text}")
+        if "signature" in reason:
+            raise BadSignature(f"the contract refuses what {call['from']} collected: {reason}")
         raise LedgerError(f"the transaction was reverted: {reason}")
 
 
@@ -202,7 +192,7 @@ def _eth_of(chain: Chain) -> Any:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
+def _reported() -> Iterator[None]:
     """Turn what goes wrong between here and the node into a `LedgerError`, in one line."""
     try:
         yield

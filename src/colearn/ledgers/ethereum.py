@@ -7,23 +7,17 @@ any other ledger with the same events at the same times.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import Self
 
 from colearn import rules
 from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Chain, Client, Log
-from colearn.ledgers.contract import (
-    Signature,
-    call_of,
-    events_of,
-    rule_to_abi,
-    sign_vote,
-    together,
-)
+from colearn.ledgers.contract import call_of, events_of, rule_to_abi, together
 from colearn.ledgers.inprocess import InProcessChain
-from colearn.records import Choice, Entry, Event, Experiment, Propose, Vote, digest_of, encode
+from colearn.ledgers.signing import compact_of
+from colearn.records import Ballot, Entry, Event, Experiment, Propose, Vote, digest_of, encode
 from colearn.rules import Decision, State
 
 
@@ -99,6 +93,11 @@ class EthereumLedger:
         """Where the contract is."""
         return self._client.address
 
+    @property
+    def chain_id(self) -> int:
+        """Number of the chain; signatures hold on this chain only."""
+        return self._client.chain_id
+
     def now(self) -> int:
         """Ledger time: the newest block's; in this process, that of the block to come."""
         with self._lock:
@@ -134,42 +133,26 @@ class EthereumLedger:
         with self._lock:
             return [self._submit((event,), *call_of(event)) for event in events][-1]
 
-    def submit_together(
-        self, propose: Propose, votes: Mapping[str, tuple[Choice, Signature]]
-    ) -> Entry:
-        """Append a proposal and votes that members signed, all by one transaction, or nothing.
+    def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
+        """Append a proposal and the votes on it, all by one transaction, or nothing.
 
         Args:
             propose: The proposal, by a proposer whose key is held.
-            votes: Each voter's choice, and its signature for it: see `sign`.
+            ballots: Votes that members signed: see `colearn.ledgers.signing`.
 
         Raises:
             RefusedEvent: The rules do not allow one of them now.
-            LedgerError: The proposer's key is not held, a signature is wrong, or the
-                chain did not take the transaction.
+            BadSignature: A ballot does not bear its sender's signature.
+            LedgerError: The proposer's key is not held, or the chain did not take the
+                transaction.
         """
         with self._lock:
             members = self.view().members
-            order = [*(each for each in members if each in votes), *(votes.keys() - set(members))]
-            events = [
-                Vote(propose.round, voter, propose.proposal, votes[voter][0]) for voter in order
-            ]
-            return self._submit((propose, *events), *together(propose, votes, members))
-
-    def sign(self, vote: Vote) -> Signature:
-        """Sign a vote, for the round's proposer to put on the ledger.
-
-        Raises:
-            LedgerError: The voter's key is not held.
-        """
-        return sign_vote(
-            key=self._client.key(vote.sender),
-            chain_id=self._client.chain_id,
-            contract=self.address,
-            round_index=vote.round,
-            proposal=vote.proposal,
-            choice=vote.choice,
-        )
+            place = {member: index for index, member in enumerate(members)}
+            ballots = sorted(ballots, key=lambda each: place.get(each.sender, len(place)))
+            votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
+            signed = {each.sender: (each.choice, compact_of(each.signature)) for each in ballots}
+            return self._submit((propose, *votes), *together(propose, signed, members))
 
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``."""
