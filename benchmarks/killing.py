@@ -34,10 +34,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from colearn import MachineLearningInterface, ProposedWeights, Weights, drivers, experiment
-from colearn.cli import devnet, keys
-from colearn.cli.keyfile import unlock
-from colearn.cli.options import Account
+from colearn.cli import devnet
 from colearn.experiment import Agreement
+from colearn.ledgers.keys import new_key, write_key
 from colearn.records import Proposal, Rule, Vote, decode
 from colearn.rules import Outcome
 
@@ -152,12 +151,14 @@ def kill_over_and_over(group: list[Member], kills: int, rng: random.Random, limi
 
 def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreement, list[Member]]:
     """Keys, experiment, contract, and a folder for each member."""
-    (folder / "password").write_text("killing")
+    (folder / "passphrase").write_text("killing")
     addresses = []
     for number in range(members):
         (folder / str(number)).mkdir()
         (folder / str(number) / "goal").write_text(str(number / 10))
-        addresses.append(keys.make(folder / str(number) / "key.json", "killing"))
+        payer = new_key()
+        write_key(payer, folder / str(number) / "key.json", "killing")
+        addresses.append(payer.address)
     agreement, initial = experiment.draw_up(
         Walker(0.0),
         task="killing:make",
@@ -167,10 +168,9 @@ def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreemen
         rule=Rule(propose_seconds=DEADLINE_SECONDS, vote_seconds=DEADLINE_SECONDS),
     )
     fund(url, addresses)
-    payer, secret = unlock(Account(folder / "0" / "key.json", folder / "password"))
     agreement = replace(
         agreement,
-        contract=drivers.deploy(agreement.experiment, {payer: secret}, (url,)),
+        contract=drivers.deploy(agreement.experiment, payer, (url,)),
         reach={
             each: f"http://127.0.0.1:{port}"
             for each, port in zip(addresses, free_ports(members), strict=True)
@@ -183,7 +183,7 @@ def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreemen
         own = folder / str(number)
         command = colearn(
             "join", file, "--json", "--stay", "--learner", "killing:make", "--rpc", url,
-            "--key", own / "key.json", "--password-file", folder / "password",
+            "--key", own / "key.json", "--passphrase-file", folder / "passphrase",
             "--data-dir", own, "--state-dir", own,
         )  # fmt: skip
         group.append(Member(address, command, own))

@@ -16,6 +16,7 @@ from colearn.experiment import Agreement, Place, check_outputs, check_schema, we
 from colearn.journal import Journal
 from colearn.ledgers.client import Client
 from colearn.ledgers.ethereum import EthereumLedger
+from colearn.ledgers.keys import Key
 from colearn.ledgers.signing import KeySigner
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
@@ -62,19 +63,19 @@ def open_ledger(
     )
 
 
-def deploy(experiment: Experiment, keys: Mapping[str, bytes], rpc: Sequence[str]) -> Place:
+def deploy(experiment: Experiment, payer: Key, rpc: Sequence[str]) -> Place:
     """Put an experiment's contract on a chain.
 
     Args:
         experiment: What the members agreed on.
-        keys: The private key of who pays, by its address.
+        payer: The key of who pays; it need not be a member's.
         rpc: URLs of nodes of the chain.
 
     Raises:
         ConfigError: A member's name is no address.
         LedgerError: The chain did not take it.
     """
-    chain = connect(rpc)
+    chain, keys = connect(rpc), {payer.address: payer}
     first_block = Client(chain, keys, len(experiment.members)).head().block
     ledger = EthereumLedger.found(experiment, keys, chain=chain)
     return Place(address=ledger.address, chain_id=ledger.chain_id, first_block=first_block)
@@ -115,8 +116,7 @@ def open_participant(
     path: Path,
     learner: MachineLearningInterface,
     *,
-    me: str,
-    key: bytes,
+    key: Key,
     rpc: Sequence[str],
     folder: Path,
     connection: Connection,
@@ -127,12 +127,12 @@ def open_participant(
         agreement: What the members agreed on.
         path: The file that says so; M₀ may lie beside it.
         learner: The member's learner.
-        me: The member's address.
-        key: Its private key.
+        key: The member's private key.
         rpc: URLs of nodes.
         folder: Where the member keeps its journal, notes and blobs.
         connection: How it is reached.
     """
+    me = key.address
     ledger = open_ledger(agreement, rpc, {me: key})
     make_folder(folder)
     with ExitStack() as opened:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
-from colearn.errors import ConfigError
-from colearn.ledgers import anvil
 
 PATIENCE_SECONDS = 60
 
@@ -81,9 +76,9 @@ class Net:
     def __init__(self, folder: Path, *options: object) -> None:
         self.folder = folder
         self.started: list[Process] = []
-        self.options = options
-        self.port = free_port()
-        self.devnet = self.run("devnet", *options, "--port", self.port, name="devnet")
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.devnet = self.run("devnet", *options, "--port", port, name="devnet")
         self.devnet.until(lambda: "Ctrl-C" in self.devnet.text())
         self.file = folder / "devnet" / "experiment.toml"
         lines = re.findall(r"^  colearn (join .*)$", self.devnet.text(), re.MULTILINE)
@@ -99,12 +94,32 @@ class Net:
         """Start one member, by the command that was printed for it."""
         return self.run(*self.joins[number], "--json", *options, name=f"member-{number}")
 
+    def signing(self, number: int) -> list[object]:
+        """The options by which a command signs as one of the members."""
+        arguments = self.joins[number]
+        at = arguments.index("--key")
+        return [*arguments[at : at + 4], "--rpc", self.url]
+
     def close(self) -> None:
         """End all that still runs."""
         for each in reversed(self.started):
             if each.process.poll() is None:
                 each.process.terminate()
                 each.wait()
+
+
+@pytest.fixture
+def net(tmp_path):
+    """Start a chain with an experiment on it; all processes are ended with the test."""
+    nets = []
+
+    def start(*options):
+        nets.append(Net(tmp_path, *options))
+        return nets[-1]
+
+    yield start
+    for each in nets:
+        each.close()
 
 
 def free_port() -> int:

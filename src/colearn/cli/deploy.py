@@ -8,7 +8,7 @@ import msgspec
 
 from colearn import experiment as files
 from colearn.cli.keyfile import unlock
-from colearn.cli.options import LOCAL, Account, Node
+from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node
 from colearn.drivers import deploy as put_on_chain
 from colearn.errors import ConfigError
 
@@ -17,7 +17,7 @@ def deploy(
     experiment: Path = Path("experiment.toml"),
     /,
     *,
-    account: Account,
+    account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
 ) -> None:
     """Put an experiment's contract on a chain, and its place into the file.
@@ -37,8 +37,8 @@ def deploy(
         raise ConfigError(
             f"M₀ is missing: {files.weights_beside(experiment)} has to lie beside {experiment}"
         )
-    payer, secret = unlock(account)
-    place = put_on_chain(agreement.experiment, {payer: secret}, node.rpc)
+    payer = unlock(account)
+    place = put_on_chain(agreement.experiment, payer, node.rpc)
     files.write(experiment, msgspec.structs.replace(agreement, contract=place))
     print(f"experiment  {agreement.experiment_digest}")
     print(f"contract    {place.address}, on chain {place.chain_id}, written into {experiment}")

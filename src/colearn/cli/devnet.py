@@ -15,20 +15,19 @@ import msgspec
 
 from colearn import experiment as files
 from colearn import tasks
-from colearn.cli import keys
 from colearn.cli.ending import terminated_cleanly
 from colearn.cli.keyfile import unlock
 from colearn.cli.options import Account, Whole
 from colearn.drivers import connect, deploy
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
+from colearn.ledgers.keys import new_key, write_key
 from colearn.records import Rule
 from colearn.shares import make_learner
 
 EXPERIMENT_FILE = "experiment.toml"
-_DEADLINE_SECONDS = 120
 _FUNDS_WEI = 10**21
-_PASSWORD_FILE = "password"  # noqa: S105 - the name of a file
+_PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file
 
 
 def devnet(
@@ -37,6 +36,7 @@ def devnet(
     *,
     members: Whole = 3,
     rounds: Whole | None = None,
+    deadline_seconds: Whole = 120,
     out: Path = Path("devnet"),
     port: Whole = 8545,
 ) -> None:
@@ -49,12 +49,13 @@ def devnet(
         task: A task, see colearn tasks.
         members: How many.
         rounds: By default what suits the task.
+        deadline_seconds: Time that proposer and voters have.
         out: Folder for keys, experiment and chain.
         port: Of the chain's node, on loopback.
     """
     made = not (out / EXPERIMENT_FILE).exists()
     if made:
-        _make(task, members, rounds, out)
+        _make(task, members, rounds, deadline_seconds, out)
     agreement = files.read(out / EXPERIMENT_FILE)
     with terminated_cleanly(), running(port, out / "chain.json") as url:
         if agreement.contract is None:
@@ -63,7 +64,7 @@ def devnet(
         _wait()
 
 
-def _make(task: str, members: int, rounds: int | None, out: Path) -> None:
+def _make(task: str, members: int, rounds: int | None, deadline_seconds: int, out: Path) -> None:
     """Make keys, experiment and M₀, or leave nothing."""
     try:
         (out / "keys").mkdir(parents=True)
@@ -72,19 +73,18 @@ def _make(task: str, members: int, rounds: int | None, out: Path) -> None:
             f"folder {out} cannot be made: {reason.strerror}; name another with --out"
         ) from None
     try:
-        password = secrets.token_urlsafe()
-        (out / _PASSWORD_FILE).write_text(password)
-        addresses = tuple(
-            keys.make(out / "keys" / f"member-{number}.json", password)
-            for number in range(1, members + 1)
-        )
+        passphrase = secrets.token_urlsafe()
+        (out / _PASSPHRASE_FILE).write_text(passphrase)
+        keys = [new_key() for _ in range(members)]
+        for number, key in enumerate(keys, start=1):
+            write_key(key, _keystore(out, number), passphrase)
         agreement, initial = files.draw_up(
             make_learner(task, options={}, seed=0, share=(0, members)),
             task=task,
             rounds=rounds or tasks.get(task).rounds,
             seed=0,
-            members=addresses,
-            rule=Rule(propose_seconds=_DEADLINE_SECONDS, vote_seconds=_DEADLINE_SECONDS),
+            members=tuple(key.address for key in keys),
+            rule=Rule(propose_seconds=deadline_seconds, vote_seconds=deadline_seconds),
         )
         files.write(out / EXPERIMENT_FILE, agreement, initial)
     except BaseException:
@@ -122,15 +122,19 @@ def running(port: int, state: Path) -> Iterator[str]:
         process.wait()
 
 
+def _keystore(out: Path, number: int) -> Path:
+    return out / "keys" / f"member-{number}.json"
+
+
 def _deploy(agreement: Agreement, out: Path, url: str) -> Agreement:
     """Give the members funds, and put the contract on the chain."""
     web3 = connect((url,))
     for member in agreement.members:
         web3.provider.make_request("anvil_setBalance", [member, hex(_FUNDS_WEI)])
-    payer, secret = unlock(Account(out / "keys" / "member-1.json", out / _PASSWORD_FILE))
+    payer = unlock(Account(_keystore(out, 1), out / _PASSPHRASE_FILE))
     agreement = msgspec.structs.replace(
         agreement,
-        contract=deploy(agreement.experiment, {payer: secret}, (url,)),
+        contract=deploy(agreement.experiment, payer, (url,)),
         reach=dict(zip(agreement.members, _free_urls(len(agreement.members)), strict=True)),
     )
     files.write(out / EXPERIMENT_FILE, agreement)
@@ -152,8 +156,8 @@ def _say(agreement: Agreement, out: Path, url: str) -> None:
     for number in range(1, len(agreement.members) + 1):
         print(
             f"  colearn join {out / EXPERIMENT_FILE} --rpc {url} "
-            f"--key {out / 'keys' / f'member-{number}.json'} "
-            f"--password-file {out / _PASSWORD_FILE}"
+            f"--key {_keystore(out, number)} "
+            f"--passphrase-file {out / _PASSPHRASE_FILE}"
         )
     print(f"\nTo see how it stands:\n  colearn status {out / EXPERIMENT_FILE} --rpc {url}")
     print("\nCtrl-C ends the chain; the same command goes on with it.", flush=True)

@@ -12,7 +12,15 @@ from colearn.cli.ending import terminated_cleanly
 from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import learner_for, share_of
-from colearn.cli.options import LOCAL, THIS_MACHINE, Account, Node, Reach, host_and_port
+from colearn.cli.options import (
+    FROM_ENVIRONMENT,
+    LOCAL,
+    THIS_MACHINE,
+    Account,
+    Node,
+    Reach,
+    host_and_port,
+)
 from colearn.drivers import Connection, open_participant, without
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
@@ -31,7 +39,7 @@ def join(
     experiment: Path = Path("experiment.toml"),
     /,
     *,
-    account: Account,
+    account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
     data_dir: Path | None = None,
     learner: str | None = None,
@@ -64,7 +72,8 @@ def join(
         json: Print one JSON object a line, for machines.
     """
     agreement = files.read(experiment)
-    me, secret = unlock(account)
+    key = unlock(account)
+    me = key.address
     made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
     folder = state_dir or experiment.parent / f"state-{me[:10]}"
     feed = Feed(me, agreement.rounds, as_json=json)
@@ -76,8 +85,7 @@ def join(
                     agreement,
                     experiment,
                     made,
-                    me=me,
-                    key=secret,
+                    key=key,
                     rpc=node.rpc,
                     folder=folder,
                     connection=_connection(agreement, me, reach),

@@ -8,7 +8,7 @@ from pathlib import Path
 from colearn import experiment as files
 from colearn.cli.feed import change_text
 from colearn.cli.keyfile import unlock
-from colearn.cli.options import LOCAL, Account, Node, Whole
+from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node, Whole
 from colearn.drivers import open_ledger
 from colearn.errors import ConfigError
 from colearn.ledgers.ethereum import EthereumLedger
@@ -34,7 +34,7 @@ def add(
     member: str,
     /,
     *,
-    account: Account,
+    account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
 ) -> None:
     """Vote for a newcomer, who joins once enough members want it.
@@ -53,7 +53,7 @@ def remove(
     member: str,
     /,
     *,
-    account: Account,
+    account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
 ) -> None:
     """Vote for a member to leave.
@@ -73,7 +73,7 @@ def replace(
     successor: str,
     /,
     *,
-    account: Account,
+    account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
 ) -> None:
     """Vote for another key in a member's place, such as one that was lost.
@@ -94,7 +94,7 @@ def vote(
     number: Whole,
     /,
     *,
-    account: Account,
+    account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
 ) -> None:
     """Vote for a change that another member wants.
@@ -131,8 +131,8 @@ def _endorse(experiment: Path, change: Change, account: Account, node: Node) -> 
 
 def _opened(experiment: Path, account: Account, node: Node) -> tuple[EthereumLedger, str]:
     agreement = files.read(experiment)
-    me, secret = unlock(account)
-    return open_ledger(agreement, node.rpc, {me: secret}), me
+    key = unlock(account)
+    return open_ledger(agreement, node.rpc, {key.address: key}), key.address
 
 
 def _wanted(state: State) -> Counter[Change]:

@@ -46,13 +46,14 @@ class Account:
     """Whose key a command signs with.
 
     Attributes:
-        key: Your keystore file, as colearn keys new made it.
-        password_file: File with its password. Else it is taken from COLEARN_PASSWORD, or
-            asked for.
+        key: Your keystore file, as colearn keys new made it. Else COLEARN_KEY holds the
+            key itself.
+        passphrase_file: File with its passphrase. Else it is taken from
+            COLEARN_PASSPHRASE, or asked for.
     """
 
-    key: Path
-    password_file: Path | None = None
+    key: Path | None = None
+    passphrase_file: Path | None = None
 
 
 @Parameter(name="*")
@@ -91,3 +92,6 @@ def host_and_port(option: str, text: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdecimal()):
         raise ConfigError(f"{option} {text!r} is refused: write it HOST:PORT, such as 127.0.0.1:0")
     return host, int(port)
+
+
+FROM_ENVIRONMENT = Account()

@@ -1,0 +1,111 @@
+"""Members in processes of their own, on a real node, as a user starts them in terminals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+from urllib.request import urlopen
+
+from safetensors.numpy import load_file
+
+from colearn import experiment as files
+
+ROUNDS = ("--rounds", 4)
+
+
+def state_of(net, number):
+    """The folder that a member keeps."""
+    member = files.read(net.file).members[number]
+    return net.file.parent / f"state-{member[:10]}"
+
+
+def journal_of(net, number):
+    """What a member wrote down before it published it: round, kind, record."""
+    with sqlite3.connect(state_of(net, number) / "journal.sqlite") as file:
+        return file.execute("SELECT round, kind, record FROM published ORDER BY 1, 2").fetchall()
+
+
+def test_three_terminals(net):
+    """By the commands that devnet prints, three members learn and end with one model."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    (model,) = {each.said("finished")[0]["model"] for each in members}
+    written = [load_file(state_of(group, number) / "weights.safetensors") for number in range(3)]
+    for name, tensor in written[0].items():
+        assert all((each[name] == tensor).all() for each in written)
+    status = group.run("status", group.file, "--rpc", group.url, "--json", name="status")
+    assert status.wait() == 0
+    said = json.loads(status.text())
+    assert (said["decided"], said["rounds"]) == (4, 4)
+    decided = [each for each in members[0].said("decided") if each["proposal"]]
+    assert said["accepted"] == sum(each["outcome"] == "accepted" for each in decided)
+    assert model in {said["model"], *(each["proposal"] for each in decided)}
+
+
+def test_stopped_and_started_again(net):
+    """SIGTERM and Ctrl-C end a member cleanly, and the same command goes on where it was."""
+    group = net("--rounds", 12)
+    members = [group.join(number) for number in range(3)]
+    members[1].until(lambda: members[1].said("decided"))
+    assert members[1].end(signal.SIGTERM) == 143
+    before = journal_of(group, 1)
+    members[1].start()
+    members[2].until(lambda: len(members[2].said("decided")) > 2)
+    assert members[2].end(signal.SIGINT) == 130
+    members[2].start()
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    assert len({each.said("finished")[-1]["model"] for each in members}) == 1
+    assert len(members[1].said("stopped")) == len(members[2].said("stopped")) == 1
+    assert journal_of(group, 1)[: len(before)] == before
+
+
+def test_who_comes_late_catches_up(net):
+    """Two go on without the third, whose turns pass; it comes, and ends with their model."""
+    group = net(*ROUNDS, "--deadline-seconds", 2)
+    early = [group.join(number, "--stay") for number in range(2)]
+    early[0].until(lambda: len(early[0].said("decided")) > 2)
+    late = group.join(2)
+    assert late.wait() == 0, late.text()
+    assert late.said("joined")[0]["decided"] > 0
+    early[0].until(lambda: early[0].said("finished"))
+    assert late.said("finished")[0]["model"] == early[0].said("finished")[0]["model"]
+
+
+def test_a_member_is_watched(net):
+    """Health and metrics tell rounds, votes, lag and disk of a member, and never a score."""
+    group = net(*ROUNDS)
+    members = [group.join(0, "--stay", "--health", f"127.0.0.1:{group.free_port()}")]
+    members += [group.join(number) for number in (1, 2)]
+    members[0].until(lambda: members[0].said("finished"))
+    address = members[0].arguments[-1]
+    with urlopen(f"http://{address}/health") as answer:
+        said = json.loads(answer.read())
+    assert (said["status"], said["problem"]) == ("ok", "")
+    assert said["round"] >= 4
+    with urlopen(f"http://{address}/metrics") as answer:
+        metrics = answer.read().decode()
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line[0] != "#")
+    mine = members[0].said("begin")[0]["member"]
+    votes = [each for each in members[0].said("ordered") if each["entry"]["sender"] == mine]
+    assert sum(
+        float(values[f'colearn_votes_total{{choice="{choice}"}}'])
+        for choice in ("approve", "reject", "abstain")
+    ) == sum(each["entry"]["kind"] == "vote" for each in votes)
+    assert float(values["colearn_store_bytes"]) > 0
+    assert float(values["colearn_disk_free_bytes"]) > 0
+    assert float(values["colearn_lag_seconds"]) < 60
+    assert "score" not in metrics
+
+
+def test_members_change_the_group(net):
+    """A newcomer is voted in by those who run the experiment, and takes part in it."""
+    group = net("--rounds", 30, "--members", 2)
+    assert time
+
+
+def test_a_fork_goes_on_from_the_last_model(net):
+    """Those that remain begin a new experiment with the model accepted last."""
+    assert net
