@@ -1,11 +1,15 @@
 # One recipe per check. .ci/run calls these, so that what passes here passes there.
-.PHONY: setup test lint types imports docs bench ci
+.PHONY: setup test machines lint types imports docs bench ci
 
 setup:
 	pip install -c constraints.txt -e '.[dev]'
 
 test:
 	python -m pytest
+
+# The state machines of the rules and the contract, ten times as long as in CI.
+machines:
+	python -m pytest --hypothesis-profile=very-many tests/test_rules_machine.py tests/ledgers/test_contract.py
 
 lint:
 	ruff check .

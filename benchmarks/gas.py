@@ -12,15 +12,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from evm import KEYS, NAMES, Contract, begin_again, chain
 
-from colearn.ledgers.contract import call_of, sign_vote, together
+from colearn.ledgers.contract import call_of, commitment_on, sign_vote, together
 from colearn.records import (
     AddMember,
     Choice,
+    Commit,
     Endorse,
     Event,
     Experiment,
     Pass,
     Propose,
+    Reveal,
+    Rotate,
+    Rule,
     Vote,
     digest_of,
 )
@@ -40,11 +44,13 @@ def digest(number: int) -> str:
     return digest_of([str(number).encode()])
 
 
-def found(size: int) -> Contract:
+def found(size: int, rule: Rule | None = None) -> Contract:
     """A contract of so many members."""
     begin_again()
     initial = digest_of([b"initial"])
-    return Contract(Experiment(members=NAMES[:size], initial=initial, schema=initial))
+    return Contract(
+        Experiment(members=NAMES[:size], initial=initial, schema=initial, rule=rule or Rule())
+    )
 
 
 def send(contract: Contract, event: Event) -> int:
@@ -64,6 +70,37 @@ def direct(contract: Contract, size: int, number: int) -> dict[str, int]:
         name = names.get(index, "vote")
         cost = send(contract, Vote(number, voter, proposal, Choice.APPROVE))
         costs.setdefault(name, cost)
+    return costs
+
+
+def secret(contract: Contract, size: int, number: int) -> dict[str, int]:
+    """A round in which all commit to an approval and then reveal it."""
+    members, proposal = NAMES[:size], digest(number)
+    proposer = members[number % size]
+    costs = {"propose, votes secret": send(contract, Propose(number, proposer, proposal))}
+    voters = [member for member in members if member != proposer]
+    commitments = {
+        voter: commitment_on(
+            chain_id=chain().web3.eth.chain_id,
+            contract=contract.address,
+            vote=Vote(number, voter, proposal, Choice.APPROVE),
+            salt=digest(number),
+        )
+        for voter in voters
+    }
+    commits = [
+        send(contract, Commit(number, voter, proposal, commitments[voter])) for voter in voters
+    ]
+    costs |= {"commit": commits[0], "commit, the last": commits[-1]}
+    reveals = [
+        send(contract, Reveal(number, voter, Choice.APPROVE, digest(number))) for voter in voters
+    ]
+    deciding = (size - 1) // 2
+    names = {0: "reveal", deciding: "reveal that decides", deciding + 1: "reveal after it"}
+    costs |= {name: reveals[index] for index, name in names.items()}
+    costs[f"round of secret votes, n = {size}"] = sum((*costs.values(), *commits[1:-1])) + sum(
+        reveal for index, reveal in enumerate(reveals) if index not in names
+    )
     return costs
 
 
@@ -110,6 +147,14 @@ def measure() -> dict[str, int]:
     number = ROUNDS_BEFORE + 1
     costs["pass"] = send(contract, Pass(number, NAMES[number]))
     costs["endorse a newcomer"] = send(contract, Endorse(NAMES[0], AddMember(NAMES[10])))
+    costs["rotate a key, n = 10"] = send(contract, Rotate(NAMES[0], NAMES[11]))
+    number += 1
+    costs["pass before a change, n = 10"] = send(contract, Pass(number, NAMES[number]))
+
+    contract = found(10, Rule(reveal_seconds=3_600))
+    for number in range(ROUNDS_BEFORE):
+        secret(contract, 10, number)
+    costs |= secret(contract, 10, ROUNDS_BEFORE)
     return costs
 
 

@@ -14,6 +14,7 @@ IN_CI = bool(os.environ.get("CI"))
 
 settings.register_profile("few", max_examples=25, deadline=None)
 settings.register_profile("many", max_examples=300, deadline=None)
+settings.register_profile("very-many", max_examples=3_000, deadline=None)
 settings.load_profile("many" if IN_CI else "few")
 
 

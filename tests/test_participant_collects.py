@@ -12,7 +12,7 @@ from colearn.duty import Action
 from colearn.errors import LedgerError
 from colearn.journal import Journal
 from colearn.participant import Participant
-from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Rule, Vote
+from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Reveal, Rule, Vote
 from colearn.rules import Outcome
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -24,7 +24,7 @@ MEMBERS = ("a", "b", "c", "d")
 class Net:
     """Four members with one ledger, board and store; journals where a folder is given."""
 
-    def __init__(self, learners, folder=None, method=None):
+    def __init__(self, learners, folder=None, method=None, reveal_seconds=0):
         initial = learners[0].mli_get_current_weights()
         schema = Schema.of(initial.weights)
         self.weights = WeightsStore(MemoryStore(), schema)
@@ -34,7 +34,7 @@ class Net:
                 members=MEMBERS,
                 initial=digest,
                 schema=schema.digest,
-                rule=Rule(propose_seconds=30, vote_seconds=30),
+                rule=Rule(propose_seconds=30, vote_seconds=30, reveal_seconds=reveal_seconds),
                 method="plain" if method is None else method.name,
             )
         )
@@ -270,3 +270,45 @@ def test_updates_candidate_and_ballots_in_one_round(tmp_path):
     proposal = net.weights.proposal(net.ledger.view().current)
     assert [update.sender for update in proposal.merged] == list(MEMBERS)
     assert all(update.signature for update in proposal.merged)
+
+
+def test_secret_votes_are_committed_to_and_then_revealed(tmp_path):
+    """No choice is on the ledger or the board before all have committed; then all count."""
+    net = Net(scripted(True, True, False, True), tmp_path, reveal_seconds=30)
+    assert net["a"].step() is Action.PROPOSE
+    assert [net[name].step() for name in "bcd"] == [Action.COMMIT] * 3
+    assert net.board.read(0) == []
+    assert not any(isinstance(entry.event, Vote | Reveal) for entry in net.ledger.events())
+    assert net["a"].step() is None
+    assert [net[name].step() for name in "bc"] == [Action.REVEAL] * 2
+    assert net["d"].step() is Action.REVEAL
+    assert net.ledger.decisions()[0].outcome is Outcome.ACCEPTED
+    assert net.ledger.decisions()[0].approvals == 2
+
+
+def test_a_restart_reveals_what_was_committed_to(tmp_path):
+    """The salt is in the journal before the commitment is on the ledger, crash or no crash."""
+    net = Net(scripted(True, True, True, True), tmp_path, reveal_seconds=30)
+    net["a"].step()
+    lost = net["b"].work(net.ledger.view(), (), 0).event
+    again = net.start("b", Scripted([False] * 9))
+    assert again.step() is Action.COMMIT
+    assert net.ledger.events()[-1].event == lost
+    for name in "cd":
+        net[name].step()
+    again = net.start("b", Scripted([False] * 9))
+    assert again.step() is Action.REVEAL
+    assert net.ledger.events()[-1].event.choice is Choice.APPROVE
+
+
+def test_without_its_journal_a_commitment_stays_hidden():
+    """Who has forgotten what it committed to reveals nothing, and stops nothing."""
+    net = Net(scripted(True, True, True, True), reveal_seconds=30)
+    net["a"].step()
+    for name in "bcd":
+        net[name].step()
+    again = net.start("b", Scripted([True] * 9))
+    assert again.step() is None
+    net["c"].step()
+    net["d"].step()
+    assert net.ledger.decisions()[0].outcome is Outcome.ACCEPTED

@@ -22,10 +22,13 @@ from colearn.errors import (
     InvalidChange,
     NoProposal,
     NotAMember,
+    NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
     RefusedEvent,
+    WrongPhase,
     WrongProposal,
+    WrongReveal,
     WrongRound,
 )
 from colearn.ledgers.local import LocalLedger
@@ -33,6 +36,7 @@ from colearn.records import (
     AddMember,
     Change,
     Choice,
+    Commit,
     Endorse,
     Event,
     Experiment,
@@ -40,6 +44,8 @@ from colearn.records import (
     Propose,
     RemoveMember,
     ReplaceMember,
+    Reveal,
+    Rotate,
     Rule,
     SetRule,
     Vote,
@@ -58,6 +64,7 @@ voting_rules = st.builds(
     quorum=st.just(Fraction(0)) | shares,
     propose_seconds=st.integers(1, 20),
     vote_seconds=st.integers(1, 20),
+    reveal_seconds=st.just(0) | st.integers(1, 20),
     governance=st.sampled_from([Fraction(1, 2), Fraction(2, 3)]),
 )
 names = st.sampled_from(NAMES)
@@ -83,20 +90,27 @@ class Naive:
         self.voters: dict[int, set[str]] = {}
         self.groups: dict[int, list[str]] = {}
         self.proposals: dict[int, str] = {}
+        self.secret: set[int] = set()
+        self.hidden: dict[int, dict[str, tuple[Choice, str] | None]] = {}
         self.endorsed: dict[str, Change] = {}
-        self.scheduled: list[Change] = []
+        self.scheduled: list[Change | Rotate] = []
         self.open(0, 0)
 
     def open(self, number: int, now: int) -> None:
         """A round begins; what the group agreed on takes effect."""
         if self.scheduled:
+            self.endorsed = {} if self.agreed() else self.endorsed
             for change in self.scheduled:
                 self.members, self.rule = changed(self.members, self.rule, change)
-            self.scheduled, self.endorsed = [], {}
+                if isinstance(change, Rotate) and change.sender in self.endorsed:
+                    self.endorsed[change.successor] = self.endorsed.pop(change.sender)
+            self.scheduled = []
         self.round, self.until = number, now + self.rule.propose_seconds
         self.proposer = self.members[number % len(self.members)]
         self.groups[number] = list(self.members)
-        self.ballots[number] = {}
+        self.ballots[number], self.hidden[number], self.revealing = {}, {}, False
+        if self.rule.reveal_seconds > 0:
+            self.secret.add(number)
         self.voters[number] = set(self.members)
         if not self.rule.proposer_votes:
             self.voters[number].remove(self.proposer)
@@ -114,7 +128,18 @@ class Naive:
         """Let time pass, deadline by deadline."""
         self.now = now
         while self.until <= now:
-            self.end(Outcome.EXPIRED, self.until)
+            if self.round in self.secret & set(self.proposals) and not self.revealing:
+                self.reveal_votes(self.until)
+            else:
+                self.end(Outcome.EXPIRED, self.until)
+
+    def reveal_votes(self, now: int) -> None:
+        """Those who have committed to votes may reveal them."""
+        self.revealing, self.until = True, now + self.rule.reveal_seconds
+
+    def agreed(self) -> bool:
+        """Did members agree on something that is to happen?"""
+        return any(not isinstance(change, Rotate) for change in self.scheduled)
 
     def decided(self) -> list[int]:
         """The rounds that are over and had a proposal."""
@@ -122,16 +147,9 @@ class Naive:
 
     def refusal(self, event: Event) -> type[RefusedEvent] | None:
         """Why the protocol does not allow the event; None where it does."""
-        if isinstance(event, Endorse):
-            if event.sender not in self.members:
-                return NotAMember
-            if event.change in self.scheduled or self.endorsed.get(event.sender) == event.change:
-                return AlreadyEndorsed
-            members, rule = self.members, self.rule
-            for change in self.scheduled:
-                members, rule = changed(members, rule, change)
-            return None if sensible(members, event.change) else InvalidChange
-        if isinstance(event, Vote):
+        if isinstance(event, Endorse | Rotate):
+            return self.change_refusal(event)
+        if isinstance(event, Vote | Commit | Reveal):
             return self.vote_refusal(event)
         if event.sender not in self.members:
             return NotAMember
@@ -141,19 +159,46 @@ class Naive:
             return NotYourTurn
         return AlreadyProposed if self.round in self.proposals else None
 
-    def vote_refusal(self, vote: Vote) -> type[RefusedEvent] | None:
-        """Votes count in the open round, and are noted in the last one that was decided."""
-        if vote.round not in {self.round, *self.decided()[-1:]}:
-            return WrongRound
-        if vote.sender not in self.groups[vote.round]:
+    def change_refusal(self, event: Endorse | Rotate) -> type[RefusedEvent] | None:
+        """Changes must make sense, all together; nobody rotates where others agreed on one."""
+        if event.sender not in self.members:
             return NotAMember
-        if vote.round not in self.proposals:
+        change = event if isinstance(event, Rotate) else event.change
+        if change in self.scheduled or self.endorsed.get(event.sender) == change:
+            return InvalidChange if change is event else AlreadyEndorsed
+        members, rule = self.members, self.rule
+        for each in self.scheduled:
+            members, rule = changed(members, rule, each)
+        if change is event and self.agreed():
+            return InvalidChange
+        return None if sensible(members, change) else InvalidChange
+
+    def vote_refusal(self, vote: Vote | Commit | Reveal) -> type[RefusedEvent] | None:
+        """Votes count in the open round, and are noted in the last one that was decided."""
+        number = vote.round
+        late = [] if isinstance(vote, Commit) else self.decided()[-1:]
+        if number not in {self.round, *late}:
+            return WrongRound
+        if vote.sender not in self.groups[number]:
+            return NotAMember
+        if number not in self.proposals:
             return NoProposal
-        if vote.proposal != self.proposals[vote.round]:
+        if isinstance(vote, Vote) == (number in self.secret):
+            return WrongPhase
+        revealing = self.revealing or number in late
+        if not isinstance(vote, Vote) and isinstance(vote, Reveal) != revealing:
+            return WrongPhase
+        if isinstance(vote, Reveal):
+            if vote.sender not in self.hidden[number]:
+                return NothingToReveal
+            meant = self.hidden[number][vote.sender]
+            return None if meant == (vote.choice, vote.salt) else WrongReveal
+        if vote.proposal != self.proposals[number]:
             return WrongProposal
-        if vote.sender not in self.voters[vote.round]:
+        if vote.sender not in self.voters[number]:
             return ProposerMayNotVote
-        return AlreadyVoted if vote.sender in self.ballots[vote.round] else None
+        known = {**self.ballots[number], **self.hidden[number]}
+        return AlreadyVoted if vote.sender in known else None
 
     def allow(self, event: Event) -> None:
         """What an allowed event does."""
@@ -162,11 +207,18 @@ class Naive:
             self.until = self.now + self.rule.vote_seconds
         elif isinstance(event, Pass):
             self.end(Outcome.EXPIRED, self.now)
-        elif isinstance(event, Vote):
+        elif isinstance(event, Commit):
+            self.hidden[self.round][event.sender] = None
+            if self.voters[self.round] == set(self.hidden[self.round]):
+                self.reveal_votes(self.now)
+        elif isinstance(event, Vote | Reveal):
+            self.hidden[event.round].pop(event.sender, None)
             self.ballots[event.round][event.sender] = event.choice
             outcome = self.outcome() if event.round == self.round else Outcome.PENDING
             if outcome is not Outcome.PENDING:
                 self.end(outcome, self.now)
+        elif isinstance(event, Rotate):
+            self.rotate(event)
         else:
             self.endorsed[event.sender] = event.change
             backers = [who for who, what in self.endorsed.items() if what == event.change]
@@ -174,6 +226,15 @@ class Naive:
                 self.scheduled.append(event.change)
                 for who in backers:
                     del self.endorsed[who]
+
+    def rotate(self, event: Rotate) -> None:
+        """What others endorse of a member that rotates its key means the new one from now on."""
+        self.scheduled.append(event)
+        for who, change in self.endorsed.items():
+            if isinstance(change, RemoveMember) and change.member == event.sender:
+                self.endorsed[who] = RemoveMember(event.successor)
+            if isinstance(change, ReplaceMember) and change.member == event.sender:
+                self.endorsed[who] = ReplaceMember(event.successor, change.successor)
 
     def outcome(self) -> Outcome:
         """Is it certain what all votes together will decide?"""
@@ -187,25 +248,30 @@ class Naive:
 
         if suffices(yes) and Fraction(len(ballots), len(voters)) >= self.rule.quorum:
             return Outcome.ACCEPTED
-        open_votes = len(voters - set(ballots))
-        return Outcome.PENDING if suffices(yes + open_votes) else Outcome.REJECTED
+        to_come = set(self.hidden[self.round]) if self.revealing else voters - set(ballots)
+        all_cast = Fraction(len(ballots) + len(to_come), len(voters))
+        hope = suffices(yes + len(to_come)) and all_cast >= self.rule.quorum
+        return Outcome.PENDING if hope else Outcome.REJECTED
 
 
-def sensible(members: list[str], change: Change) -> bool:
+def sensible(members: list[str], change: Change | Rotate) -> bool:
     """Would a valid group be left?"""
+    if isinstance(change, Rotate):
+        change = ReplaceMember(change.sender, change.successor)
     if isinstance(change, AddMember):
         return change.member not in members
     if isinstance(change, RemoveMember):
         return change.member in members and len(members) > 2
     if isinstance(change, ReplaceMember):
-        others = set(members) - {change.member}
-        return change.member in members and change.successor not in others
+        return change.member in members and change.successor not in members
     return True
 
 
-def changed(members: list[str], rule: Rule, change: Change) -> tuple[list[str], Rule]:
+def changed(members: list[str], rule: Rule, change: Change | Rotate) -> tuple[list[str], Rule]:
     """The group after a change."""
     members = list(members)
+    if isinstance(change, Rotate):
+        change = ReplaceMember(change.sender, change.successor)
     if isinstance(change, AddMember):
         members.append(change.member)
     elif isinstance(change, RemoveMember):
@@ -229,8 +295,8 @@ class LockStep(RuleBasedStateMachine):
         self.ledger = LocalLedger(experiment)
         self.decisions: list[Decision] = []
 
-    def submit(self, event: Event) -> None:
-        """Put an event to all three."""
+    def submit(self, event: Event) -> bool:
+        """Put an event to all three; return whether it is allowed."""
         refusal = self.naive.refusal(event)
         before = self.state
         for apply in (self.apply, self.ledger.submit):
@@ -241,10 +307,13 @@ class LockStep(RuleBasedStateMachine):
             self.naive.allow(event)
         else:
             assert self.state is before
+        return refusal is None
 
     def apply(self, event: Event) -> None:
         """Put an event to the rules."""
-        self.state, decisions = rules.apply(self.state, event, self.naive.now)
+        self.state, decisions = rules.apply(
+            self.state, event, self.naive.now, self.ledger.commitment
+        )
         self.decisions += decisions
 
     @rule(proposal=st.sampled_from(PROPOSALS))
@@ -257,12 +326,49 @@ class LockStep(RuleBasedStateMachine):
         """The proposer gives its turn away."""
         self.submit(Pass(self.naive.round, self.naive.proposer))
 
-    @rule(choices=st.lists(st.sampled_from(Choice), min_size=5, max_size=5))
-    def everybody_votes(self, choices: list[Choice]) -> None:
-        """All members vote on what is open, some of them too late or not allowed to."""
-        number = self.naive.round
-        for member, choice in zip(list(self.naive.members), choices, strict=False):
-            self.submit(Vote(number, member, self.naive.proposals.get(number, "p"), choice))
+    def commit(self, number: int, sender: str, choice: Choice) -> None:
+        """Somebody commits to a vote on what is proposed in a round."""
+        proposal, salt = self.naive.proposals.get(number, "p"), f"{sender}'s salt"
+        commitment = self.ledger.commitment(Vote(number, sender, proposal, choice), salt)
+        if self.submit(Commit(number, sender, proposal, commitment)):
+            self.naive.hidden[number][sender] = (choice, salt)
+
+    def reveal(self, number: int, sender: str, wrong: bool) -> None:
+        """Somebody reveals its vote, if it has one, or another vote."""
+        hidden = self.naive.hidden.get(number, {})
+        choice, salt = hidden.get(sender) or (Choice.APPROVE, "salt")
+        self.submit(Reveal(number, sender, choice, salt + "!" * wrong))
+
+    @rule(
+        choices=st.lists(st.sampled_from(Choice), min_size=5, max_size=5),
+        silent=st.integers(0, 9),
+        wrong=st.booleans(),
+    )
+    def everybody_votes(self, choices: list[Choice], silent: int, wrong: bool) -> None:
+        """All members vote on what is open, some of them too late or not allowed to.
+
+        Where votes are secret, all but one commit to votes, and then reveal them.
+        """
+        number, members = self.naive.round, list(self.naive.members)
+        for member, choice in zip(members, choices, strict=False):
+            if number not in self.naive.secret:
+                self.submit(Vote(number, member, self.naive.proposals.get(number, "p"), choice))
+            elif member != NAMES[silent % len(NAMES)]:
+                self.commit(number, member, choice)
+        if number in self.naive.secret & set(self.naive.proposals):
+            if not self.naive.revealing:
+                self.wait(0, exactly=True)
+            for member in members:
+                self.reveal(number, member, wrong)
+                self.reveal(number, member, wrong=False)
+
+    @rule(sender=names, ago=st.integers(0, 1), wrong=st.booleans(), choice=st.sampled_from(Choice))
+    def commit_and_reveal(self, sender: str, ago: int, wrong: bool, choice: Choice) -> None:
+        """Somebody commits to a vote, and reveals it as soon as may be or too soon."""
+        numbers = [self.naive.round, *reversed(self.naive.decided())]
+        number = numbers[ago % len(numbers)]
+        self.commit(number, sender, choice)
+        self.reveal(number, sender, wrong)
 
     @rule(sender=names, ago=st.integers(0, 1), choice=st.sampled_from(Choice))
     def vote(self, sender: str, ago: int, choice: Choice) -> None:
@@ -279,6 +385,7 @@ class LockStep(RuleBasedStateMachine):
             Propose(number, sender, proposal),
             Vote(number, sender, proposal, Choice.APPROVE),
             Pass(number, sender),
+            Commit(number, sender, proposal, "commitment"),
         ):
             self.submit(event)
 
@@ -287,6 +394,15 @@ class LockStep(RuleBasedStateMachine):
         """Some endorse a change."""
         for sender in senders:
             self.submit(Endorse(sender, change))
+
+    @rule(sender=names, successor=names, removal=st.booleans())
+    def rotate(self, sender: str, successor: str, removal: bool) -> None:
+        """A member rotates its key, now and then when others want to be rid of it."""
+        if removal:
+            self.endorse(RemoveMember(sender), list(self.naive.members)[:2])
+        self.submit(Rotate(sender, successor))
+        if removal:
+            self.endorse(RemoveMember(successor), list(self.naive.members)[1:])
 
     @rule(change=changes)
     def agree(self, change: Change) -> None:
@@ -317,6 +433,9 @@ class LockStep(RuleBasedStateMachine):
             cast = {who for index, who in enumerate(state.members) if bitmap >> index & 1}
             ballots = naive.ballots[naive.round].items()
             assert cast == {who for who, vote in ballots if vote is choice}
+        hidden = [index for index, each in enumerate(state.commitments) if each is not None]
+        assert {state.members[index] for index in hidden} == set(naive.hidden[naive.round])
+        assert (state.revealing is not None) == naive.revealing
         assert list(state.scheduled) == naive.scheduled
         assert [naive.endorsed.get(who) for who in naive.members] == list(state.endorsed)
         ended: list[Ended] = []

@@ -17,7 +17,17 @@ from colearn.course import Course
 from colearn.errors import BlobCorrupt, ConfigError, CorruptLedger, StoreError, WeightsError
 from colearn.ledgers.local import Recorded, read_ledger
 from colearn.methods import method
-from colearn.records import PLAIN, Digest, Experiment, Propose, Vote, decode, digest_of, is_digest
+from colearn.records import (
+    PLAIN,
+    Digest,
+    Experiment,
+    Propose,
+    Vote,
+    commitments_in,
+    decode,
+    digest_of,
+    is_digest,
+)
 from colearn.report.files import WEIGHTS_FILE, no_run
 from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
@@ -134,14 +144,14 @@ def _check_blobs(recorded: Recorded, folder: Path, weights: WeightsStore) -> tup
     experiment = recorded.experiment
     size_bytes = _check_proposal(weights, 1, experiment.initial, (0, "", ""))
     count = 1
-    state = rules.start(experiment, 0)
+    state, commitment_to = rules.start(experiment, 0), commitments_in(experiment)
     for number, entry in enumerate(recorded.entries, start=2):
         event = entry.event
         if isinstance(event, Propose):
             origin = (event.round, event.sender, rules.advance(state, entry.time)[0].current)
             size_bytes += _check_proposal(weights, number, event.proposal, origin)
             count += 1
-        state, _ = rules.apply(state, event, entry.time)
+        state, _ = rules.apply(state, event, entry.time, commitment_to)
     exported = folder / WEIGHTS_FILE
     final = weights.proposal(state.current).weights
     if exported.is_file() and digest_of((exported.read_bytes(),)) != final:

@@ -17,8 +17,11 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 from colearn.records import Ballot, Candidate, Choice, Digest, Note, Update
-from colearn.rules import Outcome, State, tally
+from colearn.rules import eligible, tally
+from colearn.state import Outcome, Phase, State
 
 
 class Action(Enum):
@@ -29,6 +32,8 @@ class Action(Enum):
     PROPOSE = "propose"
     COLLECT = "collect"
     VOTE = "vote"
+    COMMIT = "commit"
+    REVEAL = "reveal"
 
 
 class Duty(NamedTuple):
@@ -66,20 +71,25 @@ class Duty(NamedTuple):
         if state.proposal is not None:
             if proposing and not state.rule.proposer_votes:
                 return None
-            voted = state.approve | state.reject | state.abstain
-            return None if voted >> state.members.index(self.member) & 1 else Action.VOTE
-        if not (self.all_train or self.collects):
+            return _due_vote(state, state.members.index(self.member))
+        collects = self.collecting(state)
+        if not (self.all_train or collects):
             return Action.PROPOSE if proposing else None
         mine = {type(note) for note in notes if note.sender == self.member}
         if self.all_train and Update not in mine:
             return Action.TRAIN
         if not proposing:
-            return Action.VOTE if self._shown(state, notes) and Ballot not in mine else None
+            shown = collects and candidate(state, notes) is not None
+            return Action.VOTE if shown and Ballot not in mine else None
         if Candidate not in mine:
             return Action.PROPOSE if self._updates_enough(state, notes, now) else None
         if state.rule.proposer_votes and Ballot not in mine:
             return Action.VOTE
         return Action.COLLECT if _ballots_enough(state, notes, now, patient=patient) else None
+
+    def collecting(self, state: State) -> bool:
+        """Whether votes of this round are collected: not where they are secret."""
+        return self.collects and not state.rule.reveal_seconds
 
     def wakes(self, state: State, notes: Sequence[Note] = ()) -> int:
         """Ledger time by which something becomes due though nobody does anything."""
@@ -87,9 +97,6 @@ class Duty(NamedTuple):
             shown = any(isinstance(note, Candidate) for note in notes)
             return _patience(state, 2 if shown else 1)
         return state.deadline
-
-    def _shown(self, state: State, notes: Sequence[Note]) -> bool:
-        return self.collects and candidate(state, notes) is not None
 
     def _updates_enough(self, state: State, notes: Sequence[Note], now: int) -> bool:
         if not self.all_train or now >= _patience(state, 1):
@@ -124,17 +131,26 @@ def _ballots_enough(state: State, notes: Sequence[Note], now: int, *, patient: b
     bitmaps = dict.fromkeys(Choice, 0)
     for ballot in ballots_of(state, notes):
         bitmaps[ballot.choice] |= 1 << state.members.index(ballot.sender)
-    voters = len(state.members) - (not state.rule.proposer_votes)
-    if now >= _patience(state, 2) or sum(bitmaps.values()).bit_count() >= voters:
-        return True
-    outcome = tally(
-        state.rule,
-        len(state.members),
-        bitmaps[Choice.APPROVE],
-        bitmaps[Choice.REJECT],
-        bitmaps[Choice.ABSTAIN],
+    counted = msgspec.structs.replace(
+        state,
+        approve=bitmaps[Choice.APPROVE],
+        reject=bitmaps[Choice.REJECT],
+        abstain=bitmaps[Choice.ABSTAIN],
     )
-    return outcome is not Outcome.PENDING and not patient
+    voters = eligible(state.rule, len(state.members))
+    if now >= _patience(state, 2) or counted.voted.bit_count() >= voters:
+        return True
+    return not patient and tally(counted) is not Outcome.PENDING
+
+
+def _due_vote(state: State, index: int) -> Action | None:
+    """What the member at a position, who may vote, has to do about the proposal."""
+    if state.phase is Phase.VOTING:
+        return None if state.voted >> index & 1 else Action.VOTE
+    hidden = state.commitments[index] is not None
+    if state.phase is Phase.COMMITTING:
+        return None if hidden else Action.COMMIT
+    return Action.REVEAL if hidden else None
 
 
 def _patience(state: State, phase: int) -> int:

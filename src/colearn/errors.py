@@ -26,6 +26,9 @@
     │   ├── WrongProposal
     │   ├── ProposerMayNotVote
     │   ├── AlreadyVoted
+    │   ├── WrongPhase
+    │   ├── NothingToReveal
+    │   ├── WrongReveal
     │   ├── AlreadyEndorsed
     │   ├── InvalidChange
     │   └── TimeWentBack
@@ -37,7 +40,9 @@
     ├── BoardError
     │   ├── BadSignature
     │   └── Equivocation         one sender posted two different records in one place
-    └── PeerError                another member cannot be reached, or answers nonsense
+    ├── PeerError                another member cannot be reached, or answers nonsense
+    └── BudgetError              a privacy budget that cannot be used
+        └── BudgetSpent          a release would cost more than is left
 
 Each message says what failed, what it got, what it expected and what to do
 next, in one line; the command line prints it as it is.
@@ -148,6 +153,18 @@ class AlreadyVoted(RefusedEvent):
     """One member, one vote a round."""
 
 
+class WrongPhase(RefusedEvent):
+    """Votes are open and cannot be committed to, or the other way round; or too early, too late."""
+
+
+class NothingToReveal(RefusedEvent):
+    """The member has no commitment that waits to be revealed."""
+
+
+class WrongReveal(RefusedEvent):
+    """Choice and salt are not those that the member committed to."""
+
+
 class AlreadyEndorsed(RefusedEvent):
     """One member, one endorsement of a change."""
 
@@ -194,3 +211,11 @@ class Equivocation(BoardError):
 
 class PeerError(ColearnError):
     """Another member cannot be reached, or answers what the protocol does not allow."""
+
+
+class BudgetError(ColearnError):
+    """A privacy budget that cannot be used: lost, an older copy, of other data, unreadable."""
+
+
+class BudgetSpent(BudgetError):
+    """A release would cost more privacy than is left; nothing was charged."""

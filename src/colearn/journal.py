@@ -12,9 +12,20 @@ from threading import Lock
 from typing import cast
 
 from colearn.errors import LedgerError
-from colearn.records import Experiment, Pass, Propose, Update, Vote, decode, digest_of, encode
+from colearn.records import (
+    Commit,
+    Experiment,
+    Pass,
+    Propose,
+    Reveal,
+    Update,
+    Vote,
+    decode,
+    digest_of,
+    encode,
+)
 
-Published = Pass | Propose | Update | Vote
+Published = Pass | Propose | Update | Vote | Commit | Reveal
 """What a journal keeps."""
 
 _TABLES = """
@@ -28,6 +39,8 @@ _KINDS: dict[type[Published], str] = {
     Propose: "turn",
     Update: "update",
     Vote: "vote",
+    Commit: "vote",
+    Reveal: "reveal",
 }
 
 
@@ -82,16 +95,22 @@ class Journal:
         with self._lock:
             return self._recall(round_index, _KINDS[kind])
 
-    def write(self, record: Published) -> None:
-        """Keep a record: the only one of its kind in its round.
+    def write(self, *records: Published) -> None:
+        """Keep records, all or none: each the only one of its kind in its round.
 
         Raises:
             LedgerError: There is one already, or the file cannot be written.
         """
-        row = record.round, _KINDS[type(record)], encode(record)
+        rows = [(record.round, _KINDS[type(record)], encode(record)) for record in records]
         with self._lock:
             try:
-                self._file.execute("INSERT INTO published VALUES (?, ?, ?)", row)
+                self._file.execute("BEGIN")
+                try:
+                    self._file.executemany("INSERT INTO published VALUES (?, ?, ?)", rows)
+                except sqlite3.Error:
+                    self._file.execute("ROLLBACK")
+                    raise
+                self._file.execute("COMMIT")
             except sqlite3.Error as reason:
                 raise self._unusable(reason) from None
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DiffPrivBudget:
-    """How much privacy a learner may spend, and has spent (epsilon, delta)."""
+    """How much privacy a learner's training may spend, and has spent (epsilon, delta).
+
+    What proposals and updates have cost together, rejected ones included, since the
+    budget of the learner's data was begun.
+    """
 
     target_epsilon: float
     target_delta: float
@@ -33,18 +37,23 @@ class DiffPrivBudget:
 class DiffPrivConfig:
     """Differentially private training (DP-SGD, arXiv 1607.00133).
 
+    ``target_epsilon`` and ``target_delta`` bound what all trainings together cost;
     ``max_grad_norm`` is the L2 norm a sample's gradient is clipped to;
-    ``noise_multiplier`` is the noise's standard deviation in units of that norm.
+    ``noise_multiplier`` is the noise's standard deviation in units of that norm, and
+    None has it worked out from the budget and the trainings planned.
     """
 
     target_epsilon: float
     target_delta: float
-    max_grad_norm: float
-    noise_multiplier: float
+    max_grad_norm: float = 1.0
+    noise_multiplier: float | None = None
 
 
 class ErrorCodes(Enum):
-    """Why a learner returned a summary instead of new weights worth proposing."""
+    """Why a learner returned a summary instead of new weights worth proposing.
+
+    With ``DP_BUDGET_EXCEEDED`` nothing was trained; the participant passes.
+    """
 
     DP_BUDGET_EXCEEDED = 1
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -33,11 +34,13 @@ from colearn.records import (
     Ballot,
     Candidate,
     Choice,
+    Commit,
     Digest,
     Event,
     Note,
     Pass,
     Propose,
+    Reveal,
     Scores,
     Update,
     Vote,
@@ -57,7 +60,10 @@ _METHODS = {
     Action.PROPOSE: "mli_propose_weights",
     Action.COLLECT: "mli_propose_weights",
     Action.VOTE: "mli_test_weights",
+    Action.COMMIT: "mli_test_weights",
+    Action.REVEAL: "mli_test_weights",
 }
+_VOTES = (Action.VOTE, Action.COMMIT)
 _log = logging.getLogger(__name__)
 
 
@@ -127,6 +133,7 @@ class Participant:
             collects=board is not None and signer is not None and isinstance(ledger, Collector),
         )
         self._holds: Digest | None = None
+        self._hidden: Reveal | None = None
         self._checked: set[Action] = set()
         self._shown: tuple[int, float] = (-1, 0.0)
         self._silent_through = -1 if journal is None else self._silent(journal)
@@ -145,9 +152,9 @@ class Participant:
             return None
         patient = self.duty.collects and self._patient(state, notes)
         action = self.duty.due(state, notes, now, patient=patient)
-        if action is Action.VOTE and self._journal and self._has_voted_else(state, notes):
+        if action in _VOTES and self._journal and self._has_voted_else(state, notes):
             return None
-        return action
+        return None if action is Action.REVEAL and self._kept_vote(state) is None else action
 
     def _patient(self, state: State, notes: Sequence[Note]) -> bool:
         """Whether a moment ago is when it first saw its candidate among the notes."""
@@ -161,7 +168,12 @@ class Participant:
         """Whether it has voted on another proposal in the round, which it does only once."""
         vote = self._recall(state.round, Vote)
         voted_on = state.proposal or candidate(state, notes)
-        return isinstance(vote, Vote) and vote.proposal != voted_on
+        return isinstance(vote, Vote | Commit) and vote.proposal != voted_on
+
+    def _kept_vote(self, state: State) -> Reveal | None:
+        """The vote it has committed to in the round."""
+        kept = self._recall(state.round, Reveal) or self._hidden
+        return kept if isinstance(kept, Reveal) and kept.round == state.round else None
 
     def work(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Done:
         """Do what is due in this state; nothing is published yet.
@@ -192,13 +204,15 @@ class Participant:
             return Done(notes=(self._signed(self._update(state, self.course)),))
         if action is Action.PROPOSE:
             turn = self._turn(state, notes)
-            if isinstance(turn, Propose) and self.duty.collects:
+            if isinstance(turn, Propose) and self.duty.collecting(state):
                 shown = Candidate(turn.round, turn.sender, turn.proposal)
                 return Done(notes=(self._signed(shown),))
             return Done(turn)
         if action is Action.COLLECT:
             return self._collect(state, notes)
-        return self._vote(state, notes)
+        if action is Action.REVEAL:
+            return Done(self._kept_vote(state))
+        return (self._vote if action is Action.VOTE else self._commit)(state, notes)
 
     def _check_current(self, action: Action, state: State) -> None:
         """Check, the first time it does each, that the learner holds everyone's model after it."""
@@ -337,6 +351,21 @@ class Participant:
         ballot = self._signed(Ballot(vote.round, vote.sender, vote.proposal, vote.choice))
         return Done(notes=(ballot, *shown))
 
+    def _commit(self, state: State, _: Sequence[Note]) -> Done:
+        found = self._recall(state.round, Commit)
+        if isinstance(found, Commit):
+            return Done(found)
+        if state.proposal is None:
+            return Done()
+        choice, scores = self._judge(state, state.proposal)
+        salt = secrets.token_hex(32)
+        vote = Vote(state.round, self.member, state.proposal, choice)
+        hidden = self.ledger.commitment(vote, salt)
+        commit = Commit(state.round, self.member, state.proposal, hidden)
+        self._hidden = Reveal(state.round, self.member, choice, salt)
+        self._keep(commit, self._hidden)
+        return Done(commit, notes=() if scores is None else (scores,))
+
     def _judge(self, state: State, proposal: Digest) -> tuple[Choice, Scores | None]:
         try:
             self._weights.check_origin(
@@ -384,9 +413,9 @@ class Participant:
             return False
         return True
 
-    def _keep(self, record: Published) -> None:
+    def _keep(self, *records: Published) -> None:
         if self._journal is not None:
-            self._journal.write(record)
+            self._journal.write(*records)
 
     def _recall(self, round_index: int, kind: type[Published]) -> Published | None:
         return None if self._journal is None else self._journal.recall(round_index, kind)

@@ -19,6 +19,7 @@ from colearn.records import (
     Note,
     Propose,
     Signed,
+    Vote,
 )
 from colearn.rules import Decision, State
 from colearn.schema import Schema
@@ -68,6 +69,17 @@ class Ledger(Protocol):
         """Append events in this order and return the last as ordered; durable where the ledger is.
 
         The first that is refused raises; those before it stand.
+        """
+        ...
+
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote, where votes are secret, until it is revealed with the salt.
+
+        It is bound to this experiment on this ledger, and holds nowhere else.
+
+        Args:
+            vote: The vote.
+            salt: 64 hex digits that nobody can guess, drawn anew for each vote.
         """
         ...
 

@@ -8,7 +8,7 @@ versions are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from fractions import Fraction
 from typing import Any, TypeVar, cast
@@ -17,6 +17,7 @@ import msgspec
 from blake3 import blake3
 
 from colearn.errors import ConfigError, InvalidRule
+from colearn.ml_interface import DiffPrivBudget
 
 WIRE_VERSION = 1
 MAX_MEMBERS = 256
@@ -63,6 +64,8 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
         quorum: Share of the eligible voters that must vote, abstentions included.
         propose_seconds: Ledger time a proposer has before its turn is skipped.
         vote_seconds: Ledger time voters have after a proposal.
+        reveal_seconds: 0: votes are open. Else members first commit to their votes,
+            within ``vote_seconds``, and then have this time to reveal them.
         governance: Share of all members that must endorse a change of members or
             rule; more than this share is needed.
 
@@ -76,6 +79,7 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
     quorum: Fraction = Fraction(0)
     propose_seconds: int = 3_600
     vote_seconds: int = 3_600
+    reveal_seconds: int = 0
     governance: Fraction = Fraction(2, 3)
 
     def __post_init__(self) -> None:
@@ -100,11 +104,12 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
         for name in ("inclusive", "proposer_votes"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidRule(f"{name} {getattr(self, name)!r} is refused: it is True or False")
-        for name in ("propose_seconds", "vote_seconds"):
+        for name, least in (("propose_seconds", 1), ("vote_seconds", 1), ("reveal_seconds", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidRule(
-                    f"{name} {value!r} is refused: it must be a whole number of seconds, 1 or more"
+                    f"{name} {value!r} is refused: "
+                    f"it must be a whole number of seconds, {least} or more"
                 )
 
 
@@ -178,6 +183,8 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
         size_bytes: Their number.
         steps: Training steps taken.
         samples: Samples trained on, as the member declares them.
+        dp_budget: What its privacy has cost so far, as the member declares it; None
+            where training is not private.
         signature: By the sender's key, as hex; empty where members share one process.
     """
 
@@ -189,6 +196,7 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
     size_bytes: int
     steps: int
     samples: int
+    dp_budget: DiffPrivBudget | None = None
     signature: str = ""
 
 
@@ -206,6 +214,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
         dims: Sizes of the schema's dimensions that may grow.
         state: Digest of the method's state it was made with; empty where there is none.
         merged: The updates it was made of, in the order of the members.
+        dp_budget: As in `Update`, where the weights are the proposer's own training.
     """
 
     version: int = WIRE_VERSION
@@ -217,6 +226,7 @@ class Proposal(Record, frozen=True, kw_only=True, tag="proposal"):
     dims: dict[str, int] = {}
     state: str = ""
     merged: tuple[Update, ...] = ()
+    dp_budget: DiffPrivBudget | None = None
 
 
 class Choice(Enum):
@@ -249,6 +259,31 @@ class Vote(Record, frozen=True, tag="vote"):
     sender: str
     proposal: Digest
     choice: Choice
+
+
+class Commit(Record, frozen=True, tag="commit"):
+    """A member binds itself to a vote that nobody can read yet: see `Ledger.commitment`."""
+
+    round: int
+    sender: str
+    proposal: Digest
+    commitment: Digest
+
+
+class Reveal(Record, frozen=True, tag="reveal"):
+    """A member shows the vote that it committed to, and the salt that hid it (64 hex digits)."""
+
+    round: int
+    sender: str
+    choice: Choice
+    salt: str
+
+
+class Rotate(Record, frozen=True, tag="rotate"):
+    """A member gives its place to a new key or name of its own; nobody has to agree."""
+
+    sender: str
+    successor: str
 
 
 class AddMember(Record, frozen=True, tag="add-member"):
@@ -286,7 +321,17 @@ class Endorse(Record, frozen=True, tag="endorse"):
     change: Change
 
 
-Event = Propose | Pass | Vote | Endorse
+Event = Propose | Pass | Vote | Commit | Reveal | Endorse | Rotate
+
+
+CommitmentTo = Callable[[Vote, str], Digest]
+"""Gives the commitment that a vote and a salt make."""
+
+
+def commitments_in(experiment: Experiment) -> CommitmentTo:
+    """How votes are hidden on a ledger that is no chain: bound to the experiment, by blake3."""
+    within = digest_of([encode(experiment)]).encode()
+    return lambda vote, salt: digest_of([within, encode(vote), salt.encode()])
 
 
 class Entry(Record, frozen=True, tag="entry"):

@@ -3,11 +3,15 @@
 Integers only, so that a smart contract can agree bit for bit. Votes are bitmaps:
 bit *i* stands for ``members[i]``.
 
-A round *r* belongs to the proposer ``members[r % n]`` and is in one of two
-phases:
+A round *r* belongs to the proposer ``members[r % n]`` and is in one of these phases:
 
 - *proposing*, until the proposer proposes, passes, or its time runs out;
 - *voting*, until the outcome is certain, or time runs out.
+
+Where the rule says that votes are secret, two phases stand for the second:
+
+- *committing*, until all who may vote have committed to their votes, or time runs out;
+- *revealing*, until the outcome is certain, or time runs out.
 
 Then the next round opens. Rounds whose proposer stays absent pass by without an
 event: the state at any time is computed, not announced. An event at exactly its
@@ -17,29 +21,31 @@ deadline is too late.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
 
 import msgspec
 
+from colearn.changes import changed, renamed
 from colearn.errors import (
     AlreadyEndorsed,
     AlreadyProposed,
     AlreadyVoted,
-    ConfigError,
     InvalidChange,
     NoProposal,
     NotAMember,
+    NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
     RefusedEvent,
     TimeWentBack,
+    WrongPhase,
     WrongProposal,
+    WrongReveal,
     WrongRound,
 )
 from colearn.records import (
-    AddMember,
-    Change,
     Choice,
+    Commit,
+    CommitmentTo,
     Digest,
     Endorse,
     Entry,
@@ -47,125 +53,13 @@ from colearn.records import (
     Experiment,
     Pass,
     Propose,
-    RemoveMember,
-    ReplaceMember,
+    Reveal,
+    Rotate,
     Rule,
-    SetRule,
     Vote,
-    check_members,
+    commitments_in,
 )
-
-
-class Outcome(Enum):
-    """What became of a round."""
-
-    PENDING = "pending"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """How a round ended.
-
-    Attributes:
-        round: The round.
-        through: The last round covered: above ``round`` only for a run of rounds
-            in which nobody proposed.
-        outcome: Accepted, rejected or expired.
-        proposal: Digest of the proposal; None if there was none.
-        members: The members of this round, in order.
-        approve: Bitmap of approvals that counted; likewise ``reject``, ``abstain``.
-        needed: Approvals that were needed.
-        eligible: Members that could vote.
-    """
-
-    round: int
-    through: int
-    outcome: Outcome
-    proposal: Digest | None
-    members: tuple[str, ...]
-    approve: int = 0
-    reject: int = 0
-    abstain: int = 0
-    needed: int
-    eligible: int
-
-    @property
-    def proposer(self) -> str:
-        """Whose turn it was."""
-        return self.members[self.round % len(self.members)]
-
-    @property
-    def approvals(self) -> int:
-        """How many approvals counted."""
-        return self.approve.bit_count()
-
-
-class LastVote(msgspec.Struct, frozen=True):
-    """What must be remembered of the last proposal that was decided, to record late votes."""
-
-    round: int
-    proposal: Digest
-    members: tuple[str, ...]
-    proposer_votes: bool
-    voted: int
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the rules remember.
-
-    Attributes:
-        members: In join order.
-        rule: The rule of this round.
-        current: Digest of the proposal accepted last: everyone's model M.
-        round: Number of the live round.
-        opened: Ledger time at which it opened, in seconds.
-        proposal: Digest of its proposal, once there is one.
-        proposed: Ledger time of the proposal.
-        approve: Bitmap of approvals; likewise ``reject``, ``abstain``.
-        last: The last proposal decided.
-        endorsed: Each member's endorsement that stands, by position.
-        scheduled: Changes that take effect when the next round opens.
-    """
-
-    members: tuple[str, ...]
-    rule: Rule
-    current: Digest
-    round: int
-    opened: int
-    proposal: Digest | None = None
-    proposed: int = 0
-    approve: int = 0
-    reject: int = 0
-    abstain: int = 0
-    last: LastVote | None = None
-    endorsed: tuple[Change | None, ...]
-    scheduled: tuple[Change, ...] = ()
-
-    @property
-    def proposer(self) -> str:
-        """Whose turn it is."""
-        return self.members[self.round % len(self.members)]
-
-    @property
-    def deadline(self) -> int:
-        """Ledger time at which the phase ends: from then on it is too late."""
-        if self.proposal is None:
-            return self.opened + self.rule.propose_seconds
-        return self.proposed + self.rule.vote_seconds
-
-
-def start(experiment: Experiment, now: int) -> State:
-    """The state before the first event: round 0 is open, M is M₀."""
-    return State(
-        members=experiment.members,
-        rule=experiment.rule,
-        current=experiment.initial,
-        round=0,
-        opened=now,
-        endorsed=(None,) * len(experiment.members),
-    )
+from colearn.state import Decision, Outcome, Phase, Poll, State, start
 
 
 def eligible(rule: Rule, members: int) -> int:
@@ -181,16 +75,17 @@ def needed(rule: Rule, voters: int) -> int:
     return num * voters // den + 1
 
 
-def tally(rule: Rule, members: int, approve: int, reject: int, abstain: int) -> Outcome:
+def tally(state: State) -> Outcome:
     """Decide from the votes so far, as soon as no further vote can change the outcome."""
-    voters = eligible(rule, members)
-    approvals = approve.bit_count()
-    cast = (approve | reject | abstain).bit_count()
-    enough = needed(rule, voters)
-    quorum = rule.quorum
+    rule = state.rule
+    voters = eligible(rule, len(state.members))
+    enough, quorum = needed(rule, voters), rule.quorum
+    approvals, cast = state.approve.bit_count(), state.voted.bit_count()
+    to_come = voters - cast if state.revealing is None else _hidden(state.commitments)
     if approvals >= enough and quorum.denominator * cast >= quorum.numerator * voters:
         return Outcome.ACCEPTED
-    if approvals + voters - cast < enough:
+    all_cast = quorum.denominator * (cast + to_come) >= quorum.numerator * voters
+    if approvals + to_come < enough or not all_cast:
         return Outcome.REJECTED
     return Outcome.PENDING
 
@@ -201,10 +96,13 @@ def advance(state: State, now: int) -> tuple[State, tuple[Decision, ...]]:
     Raises:
         TimeWentBack: ``now`` lies before the live round's beginning.
     """
-    if now < state.opened or (state.proposal is not None and now < state.proposed):
+    if now < max(state.opened, state.proposed, state.revealing or 0):
         raise TimeWentBack(f"ledger time {now} lies before the open round's: clocks never go back")
     decisions: list[Decision] = []
     while now >= state.deadline:
+        if state.phase is Phase.COMMITTING:
+            state = msgspec.structs.replace(state, revealing=state.deadline)
+            continue
         through = state.round
         if state.proposal is None and not state.scheduled:
             through += (now - state.opened) // state.rule.propose_seconds - 1
@@ -214,28 +112,44 @@ def advance(state: State, now: int) -> tuple[State, tuple[Decision, ...]]:
     return state, tuple(decisions)
 
 
-def apply(state: State, event: Event, now: int) -> tuple[State, tuple[Decision, ...]]:
+def apply(
+    state: State, event: Event, now: int, commitment_to: CommitmentTo | None = None
+) -> tuple[State, tuple[Decision, ...]]:
     """Apply one event at a ledger time; return the new state and the rounds that closed.
+
+    Args:
+        state: The state before.
+        event: The event.
+        now: The ledger time, in seconds.
+        commitment_to: How votes are hidden on this ledger (`Ledger.commitment`);
+            without it no vote can be revealed.
 
     Raises:
         RefusedEvent: One of its kinds, when the rules do not allow the event.
     """
     state, decisions = advance(state, now)
+    more: tuple[Decision, ...] = ()
     if isinstance(event, Vote):
         state, more = _vote(state, event, now)
     elif isinstance(event, Propose):
-        state, more = _propose(state, event, now), ()
+        state = _propose(state, event, now)
     elif isinstance(event, Pass):
         _check_turn(state, event)
         state, decision = _close(state, Outcome.EXPIRED, now, state.round)
         more = (decision,)
+    elif isinstance(event, Commit):
+        state = _commit(state, event, now)
+    elif isinstance(event, Reveal):
+        state, more = _reveal(state, event, now, commitment_to)
+    elif isinstance(event, Rotate):
+        state = _rotate(state, event)
     else:
-        state, more = _endorse(state, event), ()
+        state = _endorse(state, event)
     return state, decisions + more
 
 
 def replay(experiment: Experiment, entries: Iterable[Entry]) -> Iterator[Decision]:
-    """All decisions that follow from a ledger's entries, of which the clock starts at 0.
+    """All decisions that follow from a local ledger's entries, of which the clock starts at 0.
 
     Raises:
         RefusedEvent: The rules do not allow an entry's event.
@@ -243,11 +157,12 @@ def replay(experiment: Experiment, entries: Iterable[Entry]) -> Iterator[Decisio
     """
     now = 0
     state = start(experiment, now)
+    commitment_to = commitments_in(experiment)
     for entry in entries:
         if entry.time < now:
             raise TimeWentBack(f"ledger time {entry.time} comes after {now}: clocks never go back")
         now = entry.time
-        state, decisions = apply(state, entry.event, entry.time)
+        state, decisions = apply(state, entry.event, entry.time, commitment_to)
         yield from decisions
 
 
@@ -274,75 +189,127 @@ def _check_turn(state: State, event: Propose | Pass) -> None:
 
 def _propose(state: State, event: Propose, now: int) -> State:
     _check_turn(state, event)
-    return State(
-        members=state.members,
-        rule=state.rule,
-        current=state.current,
-        round=state.round,
-        opened=state.opened,
+    secret = state.rule.reveal_seconds > 0
+    return msgspec.structs.replace(
+        state,
         proposal=event.proposal,
         proposed=now,
-        last=state.last,
-        endorsed=state.endorsed,
-        scheduled=state.scheduled,
+        commitments=(None,) * len(state.members) if secret else (),
     )
 
 
 def _vote(state: State, event: Vote, now: int) -> tuple[State, tuple[Decision, ...]]:
+    poll, late = _poll(state, event)
+    index = _index(poll.members, event.sender)
+    if poll.commitments:
+        raise WrongPhase(
+            f"{event.sender!r} votes in the open, but in this experiment votes are secret: "
+            "commit first, then reveal"
+        )
+    _check_ballot(poll, event, index)
+    if late:
+        last = msgspec.structs.replace(poll, voted=poll.voted | 1 << index)
+        return msgspec.structs.replace(state, last=last), ()
+    return _counted(state, event.choice, index, now)
+
+
+def _commit(state: State, event: Commit, now: int) -> State:
+    poll, late = _poll(state, event)
+    if late:
+        raise WrongRound(f"round {event.round} is decided: it is too late to commit to a vote")
+    index = _index(poll.members, event.sender)
+    if state.phase is not Phase.COMMITTING:
+        raise WrongPhase(
+            f"{event.sender!r} commits to a vote in round {event.round}, where votes are open, "
+            "or where it is too late to commit"
+        )
+    _check_ballot(poll, event, index)
+    commitments = _put(state.commitments, index, event.commitment)
+    everybody = _hidden(commitments) == eligible(state.rule, len(state.members))
+    return msgspec.structs.replace(
+        state, commitments=commitments, revealing=now if everybody else None
+    )
+
+
+def _reveal(
+    state: State, event: Reveal, now: int, commitment_to: CommitmentTo | None
+) -> tuple[State, tuple[Decision, ...]]:
+    poll, late = _poll(state, event)
+    index = _index(poll.members, event.sender)
+    if not poll.commitments or (not late and state.revealing is None):
+        raise WrongPhase(
+            f"{event.sender!r} reveals a vote in round {event.round}, where votes are open, "
+            "or where it is too early to reveal"
+        )
+    commitment = poll.commitments[index]
+    if commitment is None:
+        raise NothingToReveal(f"{event.sender!r} has nothing to reveal in round {event.round}")
+    vote = Vote(event.round, event.sender, poll.proposal, event.choice)
+    if commitment_to is None or commitment_to(vote, event.salt) != commitment:
+        raise WrongReveal(f"{event.sender!r} committed to another vote, or with another salt")
+    commitments = _put(poll.commitments, index, None)
+    if late:
+        last = msgspec.structs.replace(poll, voted=poll.voted | 1 << index, commitments=commitments)
+        return msgspec.structs.replace(state, last=last), ()
+    state = msgspec.structs.replace(state, commitments=commitments)
+    return _counted(state, event.choice, index, now)
+
+
+def _poll(state: State, event: Vote | Commit | Reveal) -> tuple[Poll, bool]:
+    """What an event is about: the live proposal, or, late, the one decided last."""
     last = state.last
     if last is not None and event.round == last.round:
-        bit = _ballot(event, last.members, last.proposal, last.voted, last.proposer_votes)
-        last = LastVote(
-            last.round, last.proposal, last.members, last.proposer_votes, last.voted | bit
-        )
-        return msgspec.structs.replace(state, last=last), ()
+        return last, True
     if event.round != state.round:
         raise WrongRound(f"a vote for round {event.round}, but round {state.round} is open")
-    voted = state.approve | state.reject | state.abstain
-    bit = _ballot(event, state.members, state.proposal, voted, state.rule.proposer_votes)
-    choice = event.choice
-    state = State(
-        members=state.members,
-        rule=state.rule,
-        current=state.current,
-        round=state.round,
-        opened=state.opened,
-        proposal=state.proposal,
-        proposed=state.proposed,
-        approve=state.approve | bit if choice is Choice.APPROVE else state.approve,
-        reject=state.reject | bit if choice is Choice.REJECT else state.reject,
-        abstain=state.abstain | bit if choice is Choice.ABSTAIN else state.abstain,
-        last=last,
-        endorsed=state.endorsed,
-        scheduled=state.scheduled,
+    if state.proposal is None:
+        _index(state.members, event.sender)
+        raise NoProposal(f"round {event.round} has no proposal to vote on yet")
+    return _live(state, state.proposal), False
+
+
+def _live(state: State, proposal: Digest) -> Poll:
+    rule = state.rule
+    return Poll(
+        state.round, proposal, state.members, rule.proposer_votes, state.voted, state.commitments
     )
-    outcome = tally(state.rule, len(state.members), state.approve, state.reject, state.abstain)
+
+
+def _check_ballot(poll: Poll, event: Vote | Commit, index: int) -> None:
+    sender, number = event.sender, event.round
+    if event.proposal != poll.proposal:
+        raise WrongProposal(
+            f"{sender!r} votes on {event.proposal[:12]}, "
+            f"but round {number} is about {poll.proposal[:12]}"
+        )
+    if index == number % len(poll.members) and not poll.proposer_votes:
+        raise ProposerMayNotVote(f"{sender!r} proposed in round {number}: others judge")
+    committed = bool(poll.commitments) and poll.commitments[index] is not None
+    if committed or poll.voted >> index & 1:
+        raise AlreadyVoted(f"{sender!r} has voted in round {number}: one vote each")
+
+
+def _counted(
+    state: State, choice: Choice, index: int, now: int
+) -> tuple[State, tuple[Decision, ...]]:
+    """Count a vote on the live proposal; end the round if the outcome is certain."""
+    name = choice.value
+    state = msgspec.structs.replace(state, **{name: getattr(state, name) | 1 << index})
+    outcome = tally(state)
     if outcome is Outcome.PENDING:
         return state, ()
     state, decision = _close(state, outcome, now, state.round)
     return state, (decision,)
 
 
-def _ballot(
-    event: Vote,
-    members: tuple[str, ...],
-    proposal: Digest | None,
-    voted: int,
-    proposer_votes: bool,
-) -> int:
-    index = _index(members, event.sender)
-    if proposal is None:
-        raise NoProposal(f"round {event.round} has no proposal to vote on yet")
-    if event.proposal != proposal:
-        raise WrongProposal(
-            f"{event.sender!r} votes on {event.proposal[:12]}, "
-            f"but round {event.round} is about {proposal[:12]}"
-        )
-    if index == event.round % len(members) and not proposer_votes:
-        raise ProposerMayNotVote(f"{event.sender!r} proposed in round {event.round}: others judge")
-    if voted >> index & 1:
-        raise AlreadyVoted(f"{event.sender!r} has voted in round {event.round}: one vote each")
-    return 1 << index
+def _put(
+    commitments: tuple[Digest | None, ...], index: int, commitment: Digest | None
+) -> tuple[Digest | None, ...]:
+    return (*commitments[:index], commitment, *commitments[index + 1 :])
+
+
+def _hidden(commitments: tuple[Digest | None, ...]) -> int:
+    return len(commitments) - commitments.count(None)
 
 
 def _endorse(state: State, event: Endorse) -> State:
@@ -350,7 +317,7 @@ def _endorse(state: State, event: Endorse) -> State:
     change = event.change
     if change in state.scheduled or state.endorsed[index] == change:
         raise AlreadyEndorsed(f"{event.sender!r} or enough others have endorsed this change")
-    _change(*_after(state), change)
+    changed(state.members, state.rule, *state.scheduled, change)
     endorsed = (*state.endorsed[:index], change, *state.endorsed[index + 1 :])
     scheduled = state.scheduled
     share = state.rule.governance
@@ -360,32 +327,23 @@ def _endorse(state: State, event: Endorse) -> State:
     return msgspec.structs.replace(state, endorsed=endorsed, scheduled=scheduled)
 
 
-def _after(state: State) -> tuple[tuple[str, ...], Rule]:
-    """Members and rule once all that is scheduled has taken effect."""
-    members, rule = state.members, state.rule
-    for change in state.scheduled:
-        members, rule = _change(members, rule, change)
-    return members, rule
-
-
-def _change(members: tuple[str, ...], rule: Rule, change: Change) -> tuple[tuple[str, ...], Rule]:
-    if isinstance(change, SetRule):
-        return members, change.rule
-    if not isinstance(change, AddMember) and change.member not in members:
-        raise InvalidChange(f"{change.member!r} is not a member")
-    if isinstance(change, AddMember):
-        members = (*members, change.member)
-    elif isinstance(change, RemoveMember):
-        members = tuple(member for member in members if member != change.member)
-    elif isinstance(change, ReplaceMember):
-        members = tuple(
-            change.successor if member == change.member else member for member in members
+def _rotate(state: State, event: Rotate) -> State:
+    _index(state.members, event.sender)
+    if _agreed(state):
+        raise InvalidChange(
+            f"{event.sender!r} cannot rotate its key while a change that members endorsed is "
+            "about to take effect: try again in the next round"
         )
-    try:
-        check_members(members)
-    except ConfigError as reason:
-        raise InvalidChange(f"after this change: {reason}") from None
-    return members, rule
+    scheduled = (*state.scheduled, event)
+    changed(state.members, state.rule, *scheduled)
+    return msgspec.structs.replace(
+        state, endorsed=renamed(state.endorsed, event), scheduled=scheduled
+    )
+
+
+def _agreed(state: State) -> bool:
+    """Whether a change that members endorsed takes effect when the next round opens."""
+    return not all(isinstance(change, Rotate) for change in state.scheduled)
 
 
 def _close(state: State, outcome: Outcome, opened: int, through: int) -> tuple[State, Decision]:
@@ -403,19 +361,11 @@ def _close(state: State, outcome: Outcome, opened: int, through: int) -> tuple[S
         needed=needed(state.rule, voters),
         eligible=voters,
     )
-    last = state.last
-    if state.proposal is not None:
-        last = LastVote(
-            state.round,
-            state.proposal,
-            state.members,
-            state.rule.proposer_votes,
-            state.approve | state.reject | state.abstain,
-        )
+    last = state.last if state.proposal is None else _live(state, state.proposal)
     members, rule, endorsed = state.members, state.rule, state.endorsed
     if state.scheduled:
-        members, rule = _after(state)
-        endorsed = (None,) * len(members)
+        members, rule = changed(members, rule, *state.scheduled)
+        endorsed = (None,) * len(members) if _agreed(state) else endorsed
     accepted = state.proposal if outcome is Outcome.ACCEPTED else None
     return (
         State(
@@ -433,8 +383,9 @@ def _close(state: State, outcome: Outcome, opened: int, through: int) -> tuple[S
 
 __all__ = [
     "Decision",
-    "LastVote",
     "Outcome",
+    "Phase",
+    "Poll",
     "RefusedEvent",
     "State",
     "advance",

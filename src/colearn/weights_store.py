@@ -12,7 +12,7 @@ from threading import RLock
 import msgspec
 
 from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
-from colearn.ml_interface import Weights
+from colearn.ml_interface import DiffPrivBudget, TrainingSummary, Weights
 from colearn.protocols import Store, Tensors
 from colearn.records import MAX_RECORD_BYTES, Digest, Proposal, Update, decode, encode
 from colearn.schema import Schema, schema_of_bytes
@@ -64,6 +64,7 @@ class WeightsStore:
             dims=encoded.dims,
             state=state,
             merged=merged,
+            dp_budget=_dp_budget(weights),
         )
         digest = self._store.put((encode(proposal),))
         self._proposals[digest] = proposal
@@ -77,7 +78,12 @@ class WeightsStore:
             NotFinite: A tensor holds NaN or infinity.
         """
         encoded, content = self._put(weights)
-        return msgspec.structs.replace(update, weights=content, size_bytes=encoded.size_bytes)
+        return msgspec.structs.replace(
+            update,
+            weights=content,
+            size_bytes=encoded.size_bytes,
+            dp_budget=_dp_budget(weights),
+        )
 
     def _put(self, weights: Weights) -> tuple[Encoded, Digest]:
         encoded = encode_weights(weights.weights, self._schema)
@@ -124,12 +130,14 @@ class WeightsStore:
                 held = self.proposal(digest)
                 weights = self._get(held.weights, held.size_bytes, held.dims)
                 self._proposals[digest] = held
-            return weights
-        return self._get(held.weights, held.size_bytes, held.dims)
+        else:
+            weights = self._get(held.weights, held.size_bytes, held.dims)
+        return _with_budget(weights, held.dp_budget)
 
     def get_update(self, update: Update) -> Weights:
         """The weights an update carries, checked likewise; raises as `get` does."""
-        return self._get(update.weights, update.size_bytes, {})
+        weights = self._get(update.weights, update.size_bytes, {})
+        return _with_budget(weights, update.dp_budget)
 
     def _get(self, content: Digest, size_bytes: int, dims: Mapping[str, int]) -> Weights:
         held = self._tensors.get(content)
@@ -227,3 +235,11 @@ class WeightsStore:
     def _unused(self, records: Iterable[Proposal | Update]) -> set[Digest]:
         used = {other.weights for other in self._proposals.values()}
         return {record.weights for record in records} - used - {""}
+
+
+def _dp_budget(weights: Weights) -> DiffPrivBudget | None:
+    return weights.training_summary.dp_budget if weights.training_summary else None
+
+
+def _with_budget(weights: Weights, dp_budget: DiffPrivBudget | None) -> Weights:
+    return Weights(weights.weights, TrainingSummary(dp_budget)) if dp_budget else weights

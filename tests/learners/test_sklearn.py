@@ -363,3 +363,61 @@ def test_an_interrupt_while_training_is_an_interrupt(monkeypatch):
     monkeypatch.setattr(MLPClassifier, "_backprop", interrupt)
     with pytest.raises(KeyboardInterrupt):
         learner.mli_propose_weights()
+
+
+def _proposed(model, dataset, offset, **options):
+    """Tensors proposed with an offset set."""
+    one = SklearnLearner(model, **split(dataset, np.float32), **options)
+    one.set_offset(offset(one) if callable(offset) else offset)
+    return one.mli_propose_weights().weights
+
+
+def _of(value):
+    """Return an offset of this value for each trained tensor, as the learner's weights are."""
+    return lambda one: {
+        name: np.full_like(tensor, value)
+        for name, tensor in one.mli_get_current_weights().weights.items()
+        if name != "samples_seen"
+    }
+
+
+@pytest.mark.parametrize("name", ["adam", "momentum", "mlp-numbers"])
+def test_offset_of_zero_changes_nothing(name):
+    """A network's training that adds zero after each step is training, to the bit."""
+    model, dataset = MODELS[name]
+    free = _proposed(model, dataset, None, steps=20)
+    steered = _proposed(model, dataset, _of(0.0), steps=20)
+    assert all(np.array_equal(free[name], steered[name]) for name in free)
+
+
+@pytest.mark.parametrize(("model", "dataset"), MODELS.values(), ids=MODELS)
+def test_offset_is_added_after_every_step(model, dataset):
+    """Where the first of two steps ends, the offset shifts where the second begins."""
+    one = _proposed(model, dataset, None, steps=1)
+    shifted = _proposed(model, dataset, _of(0.125), steps=1)
+    for name in one:
+        if name != "samples_seen":
+            assert shifted[name] == pytest.approx(one[name] + 0.125, abs=1e-6)
+
+
+def test_offsets_add_up_over_the_steps():
+    """Where training itself does nothing, n steps move by n offsets."""
+    still = MLPClassifier((4,), solver="sgd", learning_rate_init=1e-12)
+    one = SklearnLearner(still, **split("digits"), steps=37, batch_size=8)
+    before = one.mli_get_current_weights().weights
+    one.set_offset(_of(0.01)(one))
+    after = one.mli_propose_weights().weights
+    for name, tensor in before.items():
+        assert after[name] == pytest.approx(tensor + 0.37, abs=1e-6)
+    one.set_offset(None)
+    again = one.mli_propose_weights().weights
+    assert all(again[name] == pytest.approx(before[name], abs=1e-6) for name in before)
+
+
+def test_wrong_offset_is_refused():
+    """An offset for a tensor that the model lacks, or of another shape, names it."""
+    one = SklearnLearner(MLPClassifier((4,)), **split("digits"))
+    with pytest.raises(SchemaMismatch, match="'w'"):
+        one.set_offset({"w": np.zeros(3)})
+    with pytest.raises(SchemaMismatch, match=r"layers.0.bias.*\(3,\)"):
+        one.set_offset({"layers.0.bias": np.zeros(3)})

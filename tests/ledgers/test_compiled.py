@@ -47,11 +47,14 @@ def test_nobody_is_above_the_members() -> None:
         "propose",
         "propose_with_votes",
         "vote",
+        "commit",
+        "reveal",
         "pass_turn",
         "endorse_add",
         "endorse_remove",
         "endorse_replace",
         "endorse_rule",
+        "rotate_key",
     }
 
 

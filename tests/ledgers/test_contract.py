@@ -18,6 +18,7 @@ from colearn.ledgers.contract import (
     REFUSALS,
     Signature,
     call_of,
+    commitment_on,
     rule_to_abi,
     sign_vote,
     together,
@@ -26,6 +27,7 @@ from colearn.records import (
     AddMember,
     Change,
     Choice,
+    Commit,
     Digest,
     Endorse,
     Event,
@@ -34,12 +36,14 @@ from colearn.records import (
     Propose,
     RemoveMember,
     ReplaceMember,
+    Reveal,
+    Rotate,
     Rule,
     SetRule,
     Vote,
     digest_of,
 )
-from colearn.rules import State
+from colearn.rules import Phase, Poll, State
 from colearn.testing.promises import require
 
 ACTORS = NAMES[:7]
@@ -57,12 +61,14 @@ voting_rules = st.booleans().flatmap(
         quorum=quorums,
         propose_seconds=seconds,
         vote_seconds=seconds,
+        reveal_seconds=st.sampled_from([0, 60, 10, 0, 3]),
         governance=st.sampled_from(["1/2", "2/3", "3/4"]),
     )
 )
 actors = st.sampled_from(ACTORS)
 digests = st.sampled_from(DIGESTS[1:])
 choices = st.sampled_from(Choice)
+PHASES = (Phase.PROPOSING, Phase.VOTING, Phase.COMMITTING, Phase.REVEALING)
 ballots = st.lists(
     st.sampled_from([Choice.APPROVE, Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, None]),
     min_size=len(ACTORS),
@@ -86,6 +92,13 @@ def _compiled(source: str, in_head: int) -> dict[str, Any]:
     return compile_code(source, output_formats=["abi", "bytecode"])
 
 
+def shown(poll: State | Poll) -> int:
+    """The bitmap that the contract shows: who voted, or whose vote is still hidden."""
+    if poll.commitments:
+        return sum(1 << index for index, each in enumerate(poll.commitments) if each is not None)
+    return poll.voted
+
+
 class LockStep(RuleBasedStateMachine):
     """Whatever is tried, contract and rules allow and refuse the same, to the same effect."""
 
@@ -101,6 +114,7 @@ class LockStep(RuleBasedStateMachine):
         self.contract = Contract(experiment, _compiled(self.source, in_head))
         self.state = rules.start(experiment, self.contract.opened)
         self.seen = -1
+        self.choices: dict[tuple[int, str], Choice] = {}
 
     # What happens, to both.
 
@@ -114,9 +128,9 @@ class LockStep(RuleBasedStateMachine):
         """What the rules say at that time."""
         return rules.advance(self.state, self.now)[0]
 
-    def submit(self, event: Event) -> None:
-        """Put an event to both."""
-        self.do([event], *call_of(event))
+    def submit(self, event: Event) -> bool:
+        """Put an event to both; return whether it is allowed."""
+        return self.do([event], *call_of(event))
 
     def submit_together(self, propose: Propose, votes: list[Vote]) -> None:
         """Put a proposal with signed votes to both: all happens, or nothing."""
@@ -124,7 +138,7 @@ class LockStep(RuleBasedStateMachine):
         members = (*self.present.members, *(set(ACTORS) - set(self.present.members)))
         self.do([propose, *votes], *together(propose, signed, members))
 
-    def do(self, events: list[Event], name: str, arguments: tuple[Any, ...]) -> None:
+    def do(self, events: list[Event], name: str, arguments: tuple[Any, ...]) -> bool:
         """Try it on both: refused for the same reason, or logged as what happened."""
         sender, before = events[0].sender, self.present
         refusal = self.apply(events)
@@ -138,13 +152,14 @@ class LockStep(RuleBasedStateMachine):
                 reason is not None and REFUSALS[reason] is refusal,
                 f"the rules: {refusal}; the contract: {reason}; for {events}",
             )
+        return refusal is None
 
     def apply(self, events: list[Event]) -> type[RefusedEvent] | None:
         """Put events to the rules; return the kind of their refusal."""
         self.after, now = self.state, self.now
         for event in events:
             try:
-                self.after, _ = rules.apply(self.after, event, now)
+                self.after, _ = rules.apply(self.after, event, now, self.commitment)
             except RefusedEvent as refusal:
                 return type(refusal)
         return None
@@ -160,11 +175,51 @@ class LockStep(RuleBasedStateMachine):
             choice=vote.choice,
         )
 
-    def open_vote(self) -> None:
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote on this contract."""
+        return commitment_on(
+            chain_id=chain().web3.eth.chain_id,
+            contract=self.contract.address,
+            vote=vote,
+            salt=salt,
+        )
+
+    def open_vote(self) -> State:
         """See to it that there is something to vote on, where time allows."""
         state = self.present
         if state.proposal is None:
             self.submit(Propose(state.round, state.proposer, DIGESTS[1]))
+        return self.present
+
+    def vote(self, number: int, sender: str, proposal: Digest, choice: Choice) -> None:
+        """Somebody votes; where votes are secret, it commits to its vote.
+
+        Round and sender tell the salt.
+        """
+        vote = Vote(number, sender, proposal, choice)
+        if self.present.rule.reveal_seconds == 0:
+            self.submit(vote)
+            return
+        salt = digest_of([f"{number}/{sender}".encode()])
+        if self.submit(Commit(number, sender, proposal, self.commitment(vote, salt))):
+            self.choices[number, sender] = choice
+
+    def reveal(self, number: int, sender: str, off: int = 0) -> None:
+        """Somebody reveals its vote, if it has one; or another choice than it had."""
+        choice = self.choices.get((number, sender), Choice.APPROVE)
+        choice = list(Choice)[(list(Choice).index(choice) + off) % 3]
+        self.submit(Reveal(number, sender, choice, digest_of([f"{number}/{sender}".encode()])))
+
+    def reveal_all(self, state: State, *offs: int) -> None:
+        """Those who committed to votes in a round reveal them, once it is time to."""
+        if not state.commitments:
+            return
+        present = self.present
+        if present.round == state.round and present.phase is Phase.COMMITTING:
+            chain().travel(present.deadline)
+        for member in state.members:
+            for off in offs:
+                self.reveal(state.round, member, off)
 
     # Steps that take a round on.
 
@@ -193,44 +248,49 @@ class LockStep(RuleBasedStateMachine):
 
     @rule(which=positions, choice=choices)
     def vote_in_time(self, which: int, choice: Choice) -> None:
-        """One of those who may still vote does."""
-        self.open_vote()
-        state = self.present
-        voted = state.approve | state.reject | state.abstain
-        waiting = [
-            member
-            for index, member in enumerate(state.members)
-            if not voted >> index & 1 and (state.rule.proposer_votes or member != state.proposer)
-        ]
-        if state.proposal is not None and waiting:
-            voter = waiting[which % len(waiting)]
-            self.submit(Vote(state.round, voter, state.proposal, choice))
+        """One of those who may still vote does, or reveals its vote."""
+        state = self.open_vote()
+        if state.phase is Phase.REVEALING:
+            hidden = [
+                member for index, member in enumerate(state.members) if shown(state) >> index & 1
+            ]
+            if hidden:
+                self.reveal(state.round, hidden[which % len(hidden)], which % 5 == 0)
+        elif state.proposal is not None:
+            waiting = [
+                member
+                for index, member in enumerate(state.members)
+                if not shown(state) >> index & 1
+                if state.rule.proposer_votes or member != state.proposer
+            ]
+            if waiting:
+                self.vote(state.round, waiting[which % len(waiting)], state.proposal, choice)
 
     @rule(ballots=ballots)
     def everybody_votes(self, ballots: list[Choice | None]) -> None:
         """All vote on one proposal, some after it is decided, some that may not."""
-        self.open_vote()
-        state = self.present
+        state = self.open_vote()
         for member, choice in zip(state.members, ballots, strict=False):
             if choice and state.proposal is not None:
-                self.submit(Vote(state.round, member, state.proposal, choice))
+                self.vote(state.round, member, state.proposal, choice)
+        self.reveal_all(state, 0)
 
-    @rule(first=choices)
-    def votes_come_in(self, first: Choice) -> None:
+    @rule(first=choices, proposer_too=st.booleans())
+    def votes_come_in(self, first: Choice, proposer_too: bool) -> None:
         """The proposer votes, then all others, yes but for the first.
 
         Each votes three times: on another proposal, as it should, and once more.
         """
-        self.open_vote()
-        state = self.present
+        state = self.open_vote()
         others = [member for member in state.members if member != state.proposer]
         if state.proposal is not None:
             another = next(digest for digest in DIGESTS if digest != state.proposal)
-            for member in (state.proposer, *others):
+            for member in (*([state.proposer] if proposer_too else []), *others):
                 choice = first if member == others[0] else Choice.APPROVE
                 for proposal in (another, state.proposal, state.proposal):
-                    self.submit(Vote(state.round, member, proposal, choice))
+                    self.vote(state.round, member, proposal, choice)
                 self.they_agree()
+        self.reveal_all(state, 1, 0, 0)
 
     @rule(which=positions, choice=choices)
     def vote_too_late(self, which: int, choice: Choice) -> None:
@@ -239,14 +299,17 @@ class LockStep(RuleBasedStateMachine):
         if last is not None:
             voter = last.members[which % len(last.members)]
             self.submit(Vote(last.round, voter, last.proposal, choice))
+            self.reveal(last.round, voter, which % 5 == 0)
 
     @rule(choice=choices)
     def everybody_votes_too_late(self, choice: Choice) -> None:
-        """Members of then and of now vote on the proposal decided last."""
+        """Members of then and of now vote on the proposal decided last, or reveal votes."""
         state = self.present
         if state.last is not None:
             for voter in dict.fromkeys((*state.last.members, *state.members)):
                 self.submit(Vote(state.last.round, voter, state.last.proposal, choice))
+                for _ in range(2):
+                    self.reveal(state.last.round, voter)
 
     @rule(offset=st.integers(-1, 1), rounds=st.sampled_from([0, 0, 0, 1, 2, 1000]))
     def wait_for_a_deadline(self, offset: int, rounds: int) -> None:
@@ -298,6 +361,30 @@ class LockStep(RuleBasedStateMachine):
         leaves, comes = members[which % len(members)], ACTORS[other % len(ACTORS)]
         self.agree_and_go_on(ReplaceMember(leaves, comes))
 
+    @rule(which=positions, successor=actors)
+    def rotate(self, which: int, successor: str) -> None:
+        """A member rotates its key, and then once more; another does, to the same one."""
+        members = self.present.members
+        sender = members[which % len(members)]
+        self.submit(Rotate(sender, successor))
+        if which % 3 == 0:
+            self.submit(Rotate(sender, ACTORS[which % len(ACTORS)]))
+            self.submit(Rotate(ACTORS[which % len(ACTORS)], successor))
+
+    @rule(which=positions, successor=actors, short=st.integers(1, 2), again=st.booleans())
+    def flee(self, which: int, successor: str, short: int, again: bool) -> None:
+        """A member rotates its key while it is about to be removed, under either name."""
+        state = self.present
+        leaves = state.members[which % len(state.members)]
+        for member in state.members[short:]:
+            self.submit(Endorse(member, RemoveMember(leaves)))
+        self.submit(Rotate(leaves, successor))
+        if again and state.proposal is None:
+            self.submit(Pass(state.round, state.proposer))
+        for member in self.present.members[:short]:
+            self.submit(Endorse(member, RemoveMember(leaves)))
+            self.submit(Endorse(member, RemoveMember(successor)))
+
     # Steps that are mostly refused.
 
     @rule(sender=actors, off=st.integers(-2, 1), proposal=digests)
@@ -313,6 +400,8 @@ class LockStep(RuleBasedStateMachine):
         """Somebody votes on something."""
         number = max(self.present.round + off, 0)
         self.submit(Vote(number, sender, proposal, choice))
+        self.submit(Commit(number, sender, proposal, DIGESTS[0]))
+        self.reveal(number, sender)
 
     @rule(which=positions, wrong=st.sampled_from(["voter", "round", "proposal", "again"]))
     def vote_wrongly(self, which: int, wrong: str) -> None:
@@ -341,8 +430,6 @@ class LockStep(RuleBasedStateMachine):
     def they_agree(self) -> None:
         """Same round, same deadline, same members, same rule, same votes, same model."""
         state = self.present
-        live = state.proposal is not None
-        voted = state.approve | state.reject | state.abstain
         require(
             self.contract.view("state")
             == (
@@ -350,11 +437,11 @@ class LockStep(RuleBasedStateMachine):
                 state.round,
                 state.proposer,
                 state.deadline,
-                live,
+                PHASES.index(state.phase),
                 bytes.fromhex(state.proposal or "0" * 64),
                 state.approve.bit_count(),
-                voted.bit_count(),
-                voted,
+                state.voted.bit_count(),
+                shown(state),
                 bool(state.scheduled),
             ),
             f"the contract shows {self.contract.view('state')} for {state}",
@@ -365,7 +452,7 @@ class LockStep(RuleBasedStateMachine):
             == (
                 (False, 0, bytes(32), 0)
                 if last is None
-                else (True, last.round, bytes.fromhex(last.proposal), last.voted)
+                else (True, last.round, bytes.fromhex(last.proposal), shown(last))
             ),
             f"the contract shows {self.contract.view('last')} for {last}",
         )

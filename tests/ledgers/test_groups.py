@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from evm import KEYS, NAMES, Contract, chain
 
-from colearn.ledgers.contract import Signature, rule_to_abi, sign_vote, together
-from colearn.records import Choice, Experiment, Propose, Rule, digest_of
+from colearn.ledgers.contract import Signature, commitment_on, rule_to_abi, sign_vote, together
+from colearn.records import Choice, Experiment, Propose, Rule, Vote, digest_of
 
 DIGEST, OTHER = digest_of([b"p"]), digest_of([b"q"])
 YES = Choice.APPROVE
@@ -54,6 +54,28 @@ def test_256_members() -> None:
     assert contract.view("last")[3] == sum(1 << index for index in (*by_hand, 100))
 
 
+def test_256_secret_votes() -> None:
+    """In the largest group everybody's commitment and vote has its place and is counted."""
+    rule = Rule(threshold="1", inclusive=True, proposer_votes=True, reveal_seconds=60)
+    contract = found(*NAMES, rule=rule)
+    chain_id, digest, salt = chain().web3.eth.chain_id, bytes.fromhex(DIGEST), digest_of([b"salt"])
+    contract.send(NAMES[0], "propose", (0, digest))
+    for voter in NAMES:
+        assert contract.view("state")[4] == 2
+        vote = Vote(0, voter, DIGEST, YES)
+        commitment = commitment_on(
+            chain_id=chain_id, contract=contract.address, vote=vote, salt=salt
+        )
+        contract.send(voter, "commit", (0, digest, bytes.fromhex(commitment)))
+    assert contract.view("state")[4] == 3
+    assert contract.view("state")[8] == (1 << 256) - 1
+    for voter in reversed(NAMES):
+        assert contract.view("state")[0] == bytes.fromhex(OTHER)
+        contract.send(voter, "reveal", (0, 1, bytes.fromhex(salt)))
+    assert contract.view("state")[0] == digest
+    assert contract.view("last")[3] == 0
+
+
 def test_256_no_votes() -> None:
     """Where one approval of 256 would do, all 256 may vote no."""
     contract = found(*NAMES, rule=Rule(threshold="1/300", proposer_votes=True))
@@ -88,7 +110,7 @@ def changed(**fields: Any) -> tuple[Any, ...]:
     """The usual rule as the contract's struct, with some fields changed."""
     names = (
         *("threshold_num", "threshold_den", "inclusive", "proposer_votes"),
-        *("quorum_num", "quorum_den", "propose_seconds", "vote_seconds"),
+        *("quorum_num", "quorum_den", "propose_seconds", "vote_seconds", "reveal_seconds"),
         *("governance_num", "governance_den"),
     )
     return tuple((dict(zip(names, rule_to_abi(Rule()), strict=True)) | fields).values())
@@ -112,8 +134,9 @@ def changed(**fields: Any) -> tuple[Any, ...]:
         {"governance_num": 0, "governance_den": 1},
         {"propose_seconds": 0},
         {"vote_seconds": 0},
-        {"propose_seconds": 2**31},
-        {"vote_seconds": 2**31},
+        {"propose_seconds": 2**30},
+        {"vote_seconds": 2**30},
+        {"reveal_seconds": 2**30},
     ],
     ids=str,
 )
@@ -132,7 +155,7 @@ def test_no_group_runs_under_a_rule_that_is_none(fields: dict[str, int]) -> None
         {"threshold_num": 65534, "threshold_den": 65535},
         {"quorum_num": 1, "quorum_den": 1},
         {"governance_num": 1, "governance_den": 2},
-        {"propose_seconds": 1, "vote_seconds": 2**31 - 1},
+        {"propose_seconds": 1, "vote_seconds": 2**30 - 1, "reveal_seconds": 2**30 - 1},
     ],
     ids=str,
 )

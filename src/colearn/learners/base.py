@@ -24,6 +24,8 @@ from colearn.weights import Schema
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.privacy.config import Privacy
+    from colearn.privacy.guard import Guard, NoisySteps
     from colearn.protocols import Policy
 
 Samples = tuple["NDArray[Any]", "NDArray[Any]"]
@@ -39,6 +41,7 @@ class Options(TypedDict, total=False):
     batch_size: int
     policy: str | Policy
     seed: int
+    privacy: Privacy | None
 
 
 class FrameworkLearner(MachineLearningInterface):
@@ -61,6 +64,9 @@ class FrameworkLearner(MachineLearningInterface):
         batch_size: Samples in a mini-batch.
         policy: How losses become a vote: a name from `colearn.voting` or a policy.
         seed: Where randomness comes from until `set_seed` is called.
+        privacy: Hides single records behind noise, in training, votes or both; which
+            records vote is then drawn anew from all that are given. Needs the extra
+            ``privacy``.
 
     Raises:
         LearnerError: The samples cannot be learned from.
@@ -77,6 +83,7 @@ class FrameworkLearner(MachineLearningInterface):
         batch_size: int = 32,
         policy: str | Policy = "loss",
         seed: int = 0,
+        privacy: Privacy | None = None,
     ) -> None:
         self.steps = whole_number("steps", steps, least=1)
         self.batch_size = whole_number("batch_size", batch_size, least=1)
@@ -89,10 +96,18 @@ class FrameworkLearner(MachineLearningInterface):
         self.set_seed(seed)
         self.set_offset(None)
         self.train_samples = checked_samples("train", train)
-        if vote is None:
-            self.train_samples, self.vote_samples = _set_apart(self.train_samples, seed)
-        else:
+        self._guard: Guard | None = None
+        if vote is not None:
             self.vote_samples = checked_samples("vote", vote, like=self.train_samples)
+        if privacy is not None:
+            from colearn.learners import private  # noqa: PLC0415 - needs an extra
+
+            given = (
+                [self.train_samples] if vote is None else [self.train_samples, self.vote_samples]
+            )
+            self._guard = private.guard(self, privacy, given)
+        elif vote is None:
+            self.train_samples, self.vote_samples = _set_apart(self.train_samples, seed)
         self.test_samples = (
             None if test is None else checked_samples("test", test, like=self.train_samples)
         )
@@ -127,6 +142,20 @@ class FrameworkLearner(MachineLearningInterface):
     @abstractmethod
     def score(self, x: NDArray[Any], y: NDArray[Any]) -> float:
         """Return the accuracy, or R² for numbers."""
+
+    def no_private_training(self) -> str | None:
+        """Why this model cannot be trained by `noisy_step`; None if it can."""
+        return "not yet: nothing clips the gradients of its single samples; protect its votes alone"
+
+    def noisy_step(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        plan: NoisySteps,
+        rng: np.random.Generator,
+    ) -> None:
+        """Train the working model on a batch of any size, 0 too, by clipped and noisy gradients."""
+        raise NotImplementedError
 
     def check(self, tensors: Tensors) -> None:
         """Raise `SchemaMismatch` unless the tensors fit the schema."""
@@ -198,24 +227,31 @@ class FrameworkLearner(MachineLearningInterface):
 
         Proposing again without a new seed draws anew, and gives other weights.
         """
-        rng = np.random.default_rng((self._seed, self._drawn))
+        turn = self._seed, self._drawn
         self._drawn += 1
+        if self._guard is not None and self._guard.training is not None:
+            from colearn.learners import private  # noqa: PLC0415 - needs an extra
+
+            with _quiet():
+                return private.propose(self, self._guard.training, turn)
+        rng = np.random.default_rng(turn)
         with _quiet():
             return Weights(self.train(self._current.weights, rng))
 
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
         """Vote by the same private samples' losses under the current weights and these.
 
-        ``vote_score`` is minus the mean of what the policy compares.
+        ``vote_score`` is minus the mean of what the policy compares. Where votes are
+        private no score is measured.
 
         Raises:
             SchemaMismatch: The weights do not fit the model.
         """
-        if self._before is None:
-            self.load(self._current.weights)
-            self._before = self._measure(self.policy.metric)
-        self._load(weights)
-        after = self._measure(self.policy.metric)
+        if self._guard is not None and self._guard.votes is not None:
+            from colearn.learners import private  # noqa: PLC0415 - needs an extra
+
+            return private.judge(self, self._guard.votes, weights)
+        before, after = self.vote_losses(weights)
         with _quiet():
             test_score = self.score(*self.test_samples) if self.test_samples else math.nan
             return ProposedWeights(
@@ -223,8 +259,16 @@ class FrameworkLearner(MachineLearningInterface):
                 weights.training_summary,
                 vote_score=-float(after.mean()),
                 test_score=test_score,
-                vote=self.policy.vote(self._before, after, self.vote_samples[1]),
+                vote=self.policy.vote(before, after, self.vote_samples[1]),
             )
+
+    def vote_losses(self, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the policy compares of each vote sample, under the current weights and these."""
+        if self._before is None:
+            self.load(self._current.weights)
+            self._before = self._measure(self.policy.metric)
+        self._load(weights)
+        return self._before, self._measure(self.policy.metric)
 
     def mli_accept_weights(self, weights: Weights) -> None:
         """Make these the current weights, by reference.

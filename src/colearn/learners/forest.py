@@ -33,6 +33,7 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.privacy.config import Privacy
     from colearn.protocols import Policy
 
 _FORESTS = (
@@ -63,6 +64,7 @@ class ForestLearner(SupervisedLearner):
         test: As in `FrameworkLearner`.
         policy: As in `FrameworkLearner`.
         seed: As in `FrameworkLearner`.
+        privacy: As in `FrameworkLearner`; for votes alone.
 
     Raises:
         UnsupportedModel: The estimator is no random forest.
@@ -83,6 +85,7 @@ class ForestLearner(SupervisedLearner):
         test: Samples | None = None,
         policy: str | Policy = "loss",
         seed: int = 0,
+        privacy: Privacy | None = None,
     ) -> None:
         _check_supported(estimator)
         self.max_trees = whole_number("max_trees", max_trees, least=1)
@@ -99,6 +102,7 @@ class ForestLearner(SupervisedLearner):
             steps=whole_number("trees_per_round", trees_per_round, least=1),
             policy=policy,
             seed=seed,
+            privacy=privacy,
         )
         self._schema = forest_schema(outputs, max_trees=self.max_trees, max_nodes=self.max_nodes)
 
@@ -141,6 +145,13 @@ class ForestLearner(SupervisedLearner):
                 break
             grown.append(tree)
         self.load({name: np.concatenate([part[name] for part in grown]) for name in old})
+
+    def no_private_training(self) -> str | None:
+        """Trees cannot: their splits and leaves are made of single samples."""
+        return (
+            "never: a tree's splits and leaves are made of single records, so there is no "
+            "gradient to clip; protect its votes alone, or train a linear model or a perceptron"
+        )
 
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return what is judged: predicted numbers, or smoothed probabilities.

@@ -24,6 +24,7 @@ from colearn.errors import (
     UnusableWeights,
 )
 from colearn.learners.base import Options, Samples
+from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.ml_interface import ColearnModel, ModelFormat
 from colearn.protocols import Tensors
@@ -32,17 +33,22 @@ try:
     from sklearn import config_context
     from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
     from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 except ModuleNotFoundError:
     raise MissingExtra("SklearnLearner", "scikit-learn", "demo") from None
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.privacy.guard import NoisySteps
+
 _MAX_SAMPLES_SEEN = 2.0**53
 
 # Its networks swallow Ctrl-C while they train, and only warn: the warning brings it back.
 _INTERRUPTED = "Training interrupted by user"
 warnings.filterwarnings("error", _INTERRUPTED, UserWarning)
+
+_PRIVATE_LOSSES = ("log_loss", "hinge", "squared_error", "huber")
 
 _REPLACED = {
     *("coef_", "intercept_", "coefs_", "intercepts_"),
@@ -117,13 +123,9 @@ class SklearnLearner(SupervisedLearner):
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the working model's tensors, C-contiguous."""
         model = self._model
+        named: dict[str, Any]
         if _is_mlp(model):
-            named = {}
-            for layer, (weight, bias) in enumerate(
-                zip(model.coefs_, model.intercepts_, strict=True)
-            ):
-                named[f"layers.{layer}.weight"] = weight
-                named[f"layers.{layer}.bias"] = bias
+            named = _layers(model)
         else:
             # scikit-learn trains the intercept in float64 even where coef is float32.
             intercept = np.asarray(model.intercept_, model.coef_.dtype)
@@ -149,25 +151,22 @@ class SklearnLearner(SupervisedLearner):
         vars(self._model).clear()
         vars(self._model).update(copy.deepcopy(self._fresh))
         _write(self._model, tensors)
+        if self.offset is not None and _is_mlp(self._model):
+            self._model._optimizer = _Steered(self._model, self.offset)  # noqa: SLF001
 
     def batches(self, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
         """Yield whole passes: scikit-learn cuts them into mini-batches, several times faster.
 
-        With an offset to add after each, they are cut here.
+        For a linear model with an offset to add after each, they are cut here.
         """
-        return self.passes(rng) if self.offset is None else super().batches(rng)
+        if self.offset is None or _is_mlp(self._model):
+            return self.passes(rng)
+        return super().batches(rng)
 
     def shift(self, offset: Tensors) -> None:
-        """Add an offset to the working model's own arrays."""
-        model = self._model
-        layers = zip(model.coefs_, model.intercepts_, strict=True) if _is_mlp(model) else ()
-        own = {
-            f"layers.{layer}.{part}": array
-            for layer, arrays in enumerate(layers)
-            for part, array in zip(("weight", "bias"), arrays, strict=True)
-        } or {"coef": model.coef_, "intercept": model.intercept_}
-        for name, change in offset.items():
-            np.add(own[name], change, out=own[name], casting="same_kind")
+        """Add an offset to a linear model; a network's optimiser has done so at each step."""
+        if not _is_mlp(self._model):
+            _add(offset, {"coef": self._model.coef_, "intercept": self._model.intercept_})
 
     def step(self, x: NDArray[Any], y: NDArray[Any]) -> None:
         """Train on a mini-batch, or on a pass over the data."""
@@ -186,6 +185,22 @@ class SklearnLearner(SupervisedLearner):
                 f"training failed: {one_line(reason)}; "
                 "lower the learning rate or scale the features"
             ) from None
+
+    def no_private_training(self) -> str | None:
+        """Why this estimator cannot be trained privately; None if it can."""
+        return _no_private_training(self._model)
+
+    def noisy_step(
+        self, x: NDArray[Any], y: NDArray[Any], plan: NoisySteps, rng: np.random.Generator
+    ) -> None:
+        """Train on a batch by clipped and noisy gradients."""
+        from colearn.learners import sklearn_private  # noqa: PLC0415 - for who asks for privacy
+
+        targets = y if self.classes is None else label_index(y, self.classes)
+        step = sklearn_private.linear_step
+        if _is_mlp(self._model):
+            step = sklearn_private.perceptron_step
+        step(self._model, x, targets, plan, rng)
 
     def mli_get_current_model(self) -> ColearnModel:
         """Return a fitted clone of the estimator, with the parameters it was given."""
@@ -213,6 +228,56 @@ def _lean() -> AbstractContextManager[None]:
         assume_finite=True, skip_parameter_validation=True
     )
     return context
+
+
+class _Steered:
+    """An optimiser for scikit-learn's networks: theirs, and after each step an offset."""
+
+    def __init__(self, model: BaseEstimator, offset: Tensors) -> None:
+        self._model = model
+        self._offset = offset
+        parameters = [*model.coefs_, *model.intercepts_]
+        rate = model.learning_rate_init
+        self._optimizer = (
+            AdamOptimizer(parameters, rate, model.beta_1, model.beta_2, model.epsilon)
+            if model.solver == "adam"
+            else SGDOptimizer(
+                parameters,
+                rate,
+                model.learning_rate,
+                model.momentum,
+                model.nesterovs_momentum,
+                model.power_t,
+            )
+        )
+
+    def update_params(self, parameters: list[Any], gradients: list[Any]) -> None:
+        """Take a step and add the offset."""
+        self._optimizer.update_params(parameters, gradients)
+        _add(self._offset, _layers(self._model))
+
+    def iteration_ends(self, samples_seen: int) -> None:
+        """Let the learning rate follow the samples seen."""
+        self._optimizer.iteration_ends(samples_seen)
+
+    def trigger_stopping(self, message: str, verbose: bool) -> bool:
+        """Lower the learning rate where it adapts; True to stop."""
+        return bool(self._optimizer.trigger_stopping(message, verbose))
+
+
+def _add(offset: Tensors, arrays: Tensors) -> None:
+    """Add an offset to the arrays of the same names, in place."""
+    for name, change in offset.items():
+        np.add(arrays[name], change, out=arrays[name], casting="same_kind")
+
+
+def _layers(model: BaseEstimator) -> dict[str, NDArray[Any]]:
+    """A network's own arrays, by the names of their tensors."""
+    named = {}
+    for layer, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+        named[f"layers.{layer}.weight"] = weight
+        named[f"layers.{layer}.bias"] = bias
+    return named
 
 
 def _write(model: BaseEstimator, tensors: Tensors) -> None:
@@ -305,6 +370,24 @@ def _unsupported_parameter(estimator: BaseEstimator) -> str | None:
             "not yet with learning_rate='invscaling': a fresh optimiser starts at the full rate; "
             "use learning_rate='constant'"
         )
+    return None
+
+
+def _no_private_training(model: BaseEstimator) -> str | None:
+    """Why a model cannot be trained by `sklearn_private`; None if it can."""
+    if model.loss not in _PRIVATE_LOSSES:
+        return f"not yet with the loss {model.loss!r}: use one of {', '.join(_PRIVATE_LOSSES)}"
+    if _is_mlp(model):
+        return None
+    if model.learning_rate not in ("constant", "invscaling"):
+        return (
+            f"not yet with learning_rate={model.learning_rate!r}: its first steps are so large "
+            "that the noise in them would be all; use learning_rate='constant' and a small eta0"
+        )
+    if model.penalty not in (None, "l2"):
+        return f"not yet with penalty={model.penalty!r}: use 'l2' or None"
+    if getattr(model, "class_weight", None):
+        return "not yet with class_weight: leave it out"
     return None
 
 

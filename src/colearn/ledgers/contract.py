@@ -14,7 +14,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from eth_abi.abi import encode as abi_encode
 from eth_account import Account
+from eth_utils.crypto import keccak
 
 from colearn.errors import (
     AlreadyEndorsed,
@@ -23,16 +25,20 @@ from colearn.errors import (
     InvalidChange,
     NoProposal,
     NotAMember,
+    NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
     RefusedEvent,
+    WrongPhase,
     WrongProposal,
+    WrongReveal,
     WrongRound,
 )
 from colearn.records import (
     AddMember,
     Change,
     Choice,
+    Commit,
     Digest,
     Endorse,
     Event,
@@ -40,6 +46,8 @@ from colearn.records import (
     Propose,
     RemoveMember,
     ReplaceMember,
+    Reveal,
+    Rotate,
     Rule,
     SetRule,
     Vote,
@@ -61,12 +69,23 @@ REFUSALS: dict[str, type[RefusedEvent]] = {
     "colearn: wrong proposal": WrongProposal,
     "colearn: proposer may not vote": ProposerMayNotVote,
     "colearn: already voted": AlreadyVoted,
+    "colearn: wrong phase": WrongPhase,
+    "colearn: nothing to reveal": NothingToReveal,
+    "colearn: wrong reveal": WrongReveal,
     "colearn: already endorsed": AlreadyEndorsed,
     "colearn: invalid change": InvalidChange,
 }
 """The error that each of the contract's refusals stands for."""
 
 _SHARES = ("threshold", "quorum", "governance")
+_AS_THEY_ARE = (
+    *("inclusive", "proposer_votes"),
+    *("propose_seconds", "vote_seconds", "reveal_seconds"),
+)
+_COMMITMENT_TYPES = (
+    *("uint256", "address", "uint256", "address"),
+    *("bytes32", "uint256", "bytes32"),
+)
 _VOTE_TYPE = {
     "Vote": [
         {"name": "round", "type": "uint256"},
@@ -95,20 +114,17 @@ def rule_to_abi(rule: Rule) -> tuple[int | bool, ...]:
         *rule.quorum.as_integer_ratio(),
         rule.propose_seconds,
         rule.vote_seconds,
+        rule.reveal_seconds,
         *rule.governance.as_integer_ratio(),
     )
 
 
 def rule_from_abi(values: Values) -> Rule:
     """A rule from the contract's struct."""
-    shares = {name: Fraction(values[f"{name}_num"], values[f"{name}_den"]) for name in _SHARES}
-    return Rule(
-        **shares,
-        inclusive=values["inclusive"],
-        proposer_votes=values["proposer_votes"],
-        propose_seconds=values["propose_seconds"],
-        vote_seconds=values["vote_seconds"],
-    )
+    fields: dict[str, Any] = {name: values[name] for name in _AS_THEY_ARE}
+    for name in _SHARES:
+        fields[name] = Fraction(values[f"{name}_num"], values[f"{name}_den"])
+    return Rule(**fields)
 
 
 def call_of(event: Event) -> tuple[str, tuple[Any, ...]]:
@@ -116,10 +132,16 @@ def call_of(event: Event) -> tuple[str, tuple[Any, ...]]:
     if isinstance(event, Propose):
         return "propose", (event.round, bytes.fromhex(event.proposal))
     if isinstance(event, Vote):
-        number = CHOICES.index(event.choice) + 1
-        return "vote", (event.round, bytes.fromhex(event.proposal), number)
+        return "vote", (event.round, bytes.fromhex(event.proposal), _number(event.choice))
     if isinstance(event, Pass):
         return "pass_turn", (event.round,)
+    if isinstance(event, Commit):
+        digests = (bytes.fromhex(event.proposal), bytes.fromhex(event.commitment))
+        return "commit", (event.round, *digests)
+    if isinstance(event, Reveal):
+        return "reveal", (event.round, _number(event.choice), bytes.fromhex(event.salt))
+    if isinstance(event, Rotate):
+        return "rotate_key", (event.successor,)
     change = event.change
     if isinstance(change, AddMember):
         return "endorse_add", (change.member,)
@@ -128,6 +150,10 @@ def call_of(event: Event) -> tuple[str, tuple[Any, ...]]:
     if isinstance(change, ReplaceMember):
         return "endorse_replace", (change.member, change.successor)
     return "endorse_rule", (rule_to_abi(change.rule),)
+
+
+def _number(choice: Choice) -> int:
+    return CHOICES.index(choice) + 1
 
 
 def together(
@@ -184,6 +210,20 @@ def _voted(values: Values, state: State) -> list[Event]:
     return [Vote(number, values["voter"], digest, CHOICES[values["choice"] - 1])]
 
 
+def _committed(values: Values, state: State) -> list[Event]:
+    commitment = values["commitment"].hex()
+    return [Commit(values["round"], values["voter"], state.proposal or "", commitment)]
+
+
+def _revealed(values: Values, _: State) -> list[Event]:
+    choice = CHOICES[values["choice"] - 1]
+    return [Reveal(values["round"], values["voter"], choice, values["salt"].hex())]
+
+
+def _rotated(values: Values, _: State) -> list[Event]:
+    return [Rotate(values["member"], values["successor"])]
+
+
 def _passed(values: Values, _: State) -> list[Event]:
     return [Pass(values["round"], values["proposer"])]
 
@@ -203,9 +243,26 @@ _READERS: dict[str, Callable[[Values, State], list[Event]]] = {
     "Proposed": _proposed,
     "ProposedWithVotes": _proposed_with_votes,
     "Voted": _voted,
+    "Committed": _committed,
+    "Revealed": _revealed,
     "Passed": _passed,
     "Endorsed": _endorsed,
+    "Rotated": _rotated,
 }
+
+
+def commitment_on(*, chain_id: int, contract: str, vote: Vote, salt: str) -> Digest:
+    """What hides a vote on this chain and contract only (keccak256), until it is revealed.
+
+    Args:
+        chain_id: Number of the chain.
+        contract: Checksummed address of the contract.
+        vote: The vote.
+        salt: 64 hex digits that nobody can guess.
+    """
+    proposal, hidden = bytes.fromhex(vote.proposal), bytes.fromhex(salt)
+    values = (chain_id, contract, vote.round, vote.sender, proposal, _number(vote.choice), hidden)
+    return keccak(abi_encode(_COMMITMENT_TYPES, values)).hex()
 
 
 def sign_vote(
@@ -233,7 +290,7 @@ def sign_vote(
         message_data={
             "round": round_index,
             "proposal": bytes.fromhex(proposal),
-            "choice": CHOICES.index(choice) + 1,
+            "choice": _number(choice),
         },
     )
     return signed.r, (signed.v - 27) << 255 | signed.s

@@ -14,10 +14,20 @@ from typing import Self
 from colearn import rules
 from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Chain, Client, Log
-from colearn.ledgers.contract import call_of, events_of, rule_to_abi, together
+from colearn.ledgers.contract import call_of, commitment_on, events_of, rule_to_abi, together
 from colearn.ledgers.inprocess import InProcessChain
 from colearn.ledgers.signing import compact_of
-from colearn.records import Ballot, Entry, Event, Experiment, Propose, Vote, digest_of, encode
+from colearn.records import (
+    Ballot,
+    Digest,
+    Entry,
+    Event,
+    Experiment,
+    Propose,
+    Vote,
+    digest_of,
+    encode,
+)
 from colearn.rules import Decision, State
 
 
@@ -154,6 +164,12 @@ class EthereumLedger:
             signed = {each.sender: (each.choice, compact_of(each.signature)) for each in ballots}
             return self._submit((propose, *votes), *together(propose, signed, members))
 
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote until it is revealed with the salt; bound to chain and contract."""
+        return commitment_on(
+            chain_id=self._client.chain_id, contract=self.address, vote=vote, salt=salt
+        )
+
     def wait(self, seen: int, until: int) -> None:
         """Return once there are more than ``seen`` entries or ledger time is ``until``."""
         while True:
@@ -168,7 +184,7 @@ class EthereumLedger:
         self._look()
         state, seen = self._state, len(self._entries)
         for event in events:
-            state, _ = rules.apply(state, event, self._head.time)
+            state, _ = rules.apply(state, event, self._head.time, self.commitment)
         self._client.call(events[0].sender, name, arguments)
         self._look()
         return next(entry for entry in self._entries[seen:] if entry.event == events[-1])
@@ -185,7 +201,7 @@ class EthereumLedger:
             self._keep(*rules.advance(self._state, log.time))
             for event in events_of(log.name, log.values, self._state):
                 try:
-                    self._keep(*rules.apply(self._state, event, log.time))
+                    self._keep(*rules.apply(self._state, event, log.time, self.commitment))
                 except RefusedEvent as reason:
                     raise CorruptLedger(
                         f"the contract at {self.address} records what the rules refuse: {reason}"

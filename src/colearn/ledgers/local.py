@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 from colearn import rules
 from colearn.errors import LedgerError, RefusedEvent, TimeWentBack
 from colearn.log import Log, read_log
-from colearn.records import Digest, Entry, Event, Experiment, decode, encode
+from colearn.records import Digest, Entry, Event, Experiment, Vote, commitments_in, decode, encode
 from colearn.rules import Decision, State
 
 
@@ -66,6 +66,7 @@ class LocalLedger:
 
     def __init__(self, experiment: Experiment, path: Path | None = None) -> None:
         self._experiment = experiment
+        self._commitment_to = commitments_in(experiment)
         self._lock = Lock()
         self._now = 0
         self._entries: list[Entry] = []
@@ -139,7 +140,7 @@ class LocalLedger:
             refusal: RefusedEvent | None = None
             for event in events:
                 try:
-                    state, more = rules.apply(state, event, self._now)
+                    state, more = rules.apply(state, event, self._now, self._commitment_to)
                 except RefusedEvent as reason:
                     refusal = reason
                     break
@@ -150,6 +151,10 @@ class LocalLedger:
             if refusal is not None:
                 raise refusal
             return entries[-1]
+
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        """What hides a vote until it is revealed with the salt; bound to this experiment."""
+        return self._commitment_to(vote, salt)
 
     def wait(self, seen: int, until: int) -> None:
         """Let time jump to ``until``, unless there are more than ``seen`` entries."""
@@ -184,7 +189,7 @@ class LocalLedger:
         if entry.time < self._now:
             raise TimeWentBack(f"ledger time {entry.time} comes after {self._now}")
         self._now = entry.time
-        self._keep(*rules.apply(self._state, entry.event, entry.time))
+        self._keep(*rules.apply(self._state, entry.event, entry.time, self._commitment_to))
         self._entries.append(entry)
 
     def _keep(self, state: State, decisions: tuple[Decision, ...]) -> None:

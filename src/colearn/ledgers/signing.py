@@ -18,7 +18,7 @@ from eth_utils.address import to_checksum_address
 from colearn.errors import BadSignature, LedgerError
 from colearn.ledgers.contract import CHOICES, Signature
 from colearn.protocols import NoteT
-from colearn.records import Ballot, Note, digest_of, encode, is_digest
+from colearn.records import Ballot, Signed, digest_of, encode, is_digest
 
 _DOMAIN_TYPE = keccak(
     b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -60,7 +60,7 @@ class KeySigner:
         compact = r + (parity << 255 | s).to_bytes(32)
         return msgspec.structs.replace(note, signature=compact.hex())
 
-    def check(self, note: Note) -> None:
+    def check(self, note: Signed) -> None:
         """Return if the note bears its sender's signature.
 
         Raises:
@@ -83,7 +83,7 @@ class KeySigner:
                 f"is signed by {signer}: for another experiment, or by somebody else"
             )
 
-    def _hash(self, note: Note) -> bytes:
+    def _hash(self, note: Signed) -> bytes:
         if isinstance(note, Ballot):
             number = CHOICES.index(note.choice) + 1
             proposal = _bytes32(note.proposal)

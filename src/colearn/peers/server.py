@@ -52,6 +52,7 @@ from colearn.protocols import Blob, Store
 from colearn.records import Digest, Endpoint, Note, decode, decode_note, encode
 
 MAX_WAIT_SECONDS = 25
+_MANY_ADDRESSES = 1_000
 _log = logging.getLogger(__name__)
 _range = re.compile(r"bytes=(\d{1,15})-").fullmatch
 _blob_path = re.compile(r"/blobs/([0-9a-f]{64})").fullmatch
@@ -235,7 +236,6 @@ class _Server(ThreadingTCPServer):
                 self._counts[address] -= 1
                 if not self._counts[address]:
                     del self._counts[address]
-                    self._credit.pop(address, None)
             if connection is not request:
                 shut(connection)
                 connection.close()
@@ -256,10 +256,15 @@ class _Server(ThreadingTCPServer):
         rate = self.limits.requests_per_second
         now = time.monotonic()
         with self._lock:
+            if len(self._credit) > _MANY_ADDRESSES:  # whose credit is full again is forgotten
+                self._credit = {
+                    key: each for key, each in self._credit.items() if now - each[1] < 1
+                }
             left, then = self._credit.get(address, (float(rate), now))
             left = min(left + (now - then) * rate, float(rate))
-            self._credit[address] = (max(left - 1, 0), now)
-        return left >= 1
+            granted = left >= 1
+            self._credit[address] = left - granted, now
+        return granted
 
     def open(self, digest: Digest) -> Blob:
         """Open a blob, which a store may hash anew each time, once for all that ask for it."""

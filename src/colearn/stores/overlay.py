@@ -20,13 +20,13 @@ class Overlay:
         self._own = MemoryStore()
         self._under = under
 
-    def put(self, parts: Iterable[Buffer]) -> Digest:
+    def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
         """Hold a blob in memory."""
-        return self._own.put(parts)
+        return self._own.put(parts, digest)
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, digest: Digest, most_bytes: int | None = None) -> Blob:
         """Give a blob, from memory or from the store below; raises as that does."""
-        return (self._own if digest in self._own else self._under).open(digest)
+        return (self._own if digest in self._own else self._under).open(digest, most_bytes)
 
     def drop(self, digest: Digest) -> None:
         """Hold a blob in memory no longer; one in the store below stays."""

@@ -13,13 +13,21 @@
      transaction: they are computed from the time.
 
      There is no owner, no proxy and no upgrade. Members and rule change by the
-     members' endorsements only, at the boundary of a round.
+     members' endorsements only, at the boundary of a round; a member alone rotates
+     its own key.
 
      An action in the usual round reads and writes three slots: the `_head`, the
      sender's seat, and the digest proposed. Members and rule lie as the code of a
      contract of their own, the "group", which is written once and never called.
 
-     A group is bound to 256 members, a phase to 2**31 - 1 seconds (68 years).
+     Where votes are secret, members first commit to theirs and then reveal them, each
+     by a transaction of its own; nobody can vote as another did before.
+
+     Endorsements and rotations carry neither round nor nonce: each is a transaction of
+     the member itself, of which the chain lets none happen twice. Signed messages, that
+     somebody else submits, are votes only; they are bound to round and proposal.
+
+     A group is bound to 256 members, a phase to 2**30 - 1 seconds (34 years).
 
      All that happens is in the events, in order: replaying them through the rules
      gives the whole state, each vote included.
@@ -35,6 +43,7 @@ struct Rule:
     quorum_den: uint16
     propose_seconds: uint32
     vote_seconds: uint32
+    reveal_seconds: uint32
     governance_num: uint16
     governance_den: uint16
 
@@ -45,20 +54,23 @@ struct Change:
     successor: address
     rule: Rule
 
-# What everybody may read of the experiment, at the present time.
+# What everybody may read of the experiment, at the present time. The phase is 0 while a
+# proposal is awaited, 1 while votes are, 2 while commitments are, 3 while they are
+# revealed. `voted` is a bitmap of members that voted; where votes are secret, of those
+# whose commitments are not revealed yet.
 struct State:
     current: bytes32
     round: uint256
     proposer: address
     deadline: uint256
-    live: bool
+    phase: uint256
     proposal: bytes32
     approvals: uint256
     cast: uint256
     voted: uint256
     changing: bool
 
-# The last proposal that was decided; late votes on it are recorded.
+# The last proposal that was decided; late votes on it are recorded. `voted` as above.
 struct Last:
     decided: bool
     round: uint256
@@ -91,6 +103,19 @@ event Voted:
     voter: address
     choice: uint256
 
+# A commitment to a vote.
+event Committed:
+    round: uint256
+    voter: address
+    commitment: bytes32
+
+# A vote that was committed to; counted, or recorded without effect, like any other.
+event Revealed:
+    round: uint256
+    voter: address
+    choice: uint256
+    salt: bytes32
+
 event Passed:
     round: uint256
     proposer: address
@@ -98,6 +123,11 @@ event Passed:
 event Endorsed:
     member: address
     change: Change
+
+# A member gives its place to another key of its own.
+event Rotated:
+    member: address
+    successor: address
 
 MAX_MEMBERS: constant(uint256) = 256
 
@@ -112,8 +142,10 @@ SET_RULE: constant(uint256) = 4
 
 # The head: what is remembered of the rounds, in one word. By first bit and size:
 #   0    32  the live round
-#   32   38  deadline: the time at which its phase ends
-#   70    1  it has a proposal: members may vote
+#   32   36  deadline: the time at which its phase ends
+#   68    1  it has a proposal, and members reveal their votes
+#   69    1  it has a proposal, and members commit to their votes
+#   70    1  it has a proposal, and members vote in the open
 #   71    1  a change takes effect when the next round opens
 #   72    1  some proposal has been decided
 #   73    1  the group has changed since
@@ -121,12 +153,16 @@ SET_RULE: constant(uint256) = 4
 #   76    2  where the proposal decided last lies
 #   78    2  where the live proposal lies, or the next one will
 #   80   32  the round of the proposal decided last
-#   112  64  who voted on it, of members 0 to 63
-#   176  64  who voted on the live proposal, of members 0 to 63
+#   112  64  who voted on it, of members 0 to 63; where votes are secret, who has
+#            committed to a vote and not revealed it yet
+#   176  64  the same of the live proposal
 #   240   8  how many approved it
 #   248   8  how many voted otherwise
 DEADLINE: constant(uint256) = 32
-LIVE: constant(uint256) = 2**70
+REVEALING: constant(uint256) = 2**68
+COMMITTING: constant(uint256) = 2**69
+VOTING: constant(uint256) = 2**70
+LIVE: constant(uint256) = REVEALING | COMMITTING | VOTING
 CHANGING: constant(uint256) = 2**71
 DECIDED: constant(uint256) = 2**72
 PAST: constant(uint256) = 2**73
@@ -140,7 +176,7 @@ APPROVALS: constant(uint256) = 240
 OTHERS: constant(uint256) = 248
 
 ROUND_MASK: constant(uint256) = 2**32 - 1
-DEADLINE_MASK: constant(uint256) = 2**38 - 1
+DEADLINE_MASK: constant(uint256) = 2**36 - 1
 VOTED_MASK: constant(uint256) = 2**IN_HEAD - 1
 BEYOND_MASK: constant(uint256) = 2**192 - 1
 BUT_COUNTS: constant(uint256) = 2**240 - 1
@@ -156,20 +192,22 @@ IN_HEAD: constant(uint256) = 64
 #   168   9  number of members
 #   177   8  approvals that do not yet accept: one more does
 #   185   8  votes that are not yet a quorum: one more is
-#   193  31  propose_seconds
-#   224  31  vote_seconds
+#   193  30  propose_seconds
+#   223  30  vote_seconds
+#   254   1  votes are secret
 #   255   1  proposer_votes
 INDEX: constant(uint256) = 160
 SEATS: constant(uint256) = 168
 TOO_FEW: constant(uint256) = 177
 NO_QUORUM: constant(uint256) = 185
 TO_PROPOSE: constant(uint256) = 193
-TO_VOTE: constant(uint256) = 224
+TO_VOTE: constant(uint256) = 223
+SECRET: constant(uint256) = 254
 PROPOSER_TOO: constant(uint256) = 255
 SEATS_MASK: constant(uint256) = 2**9 - 1
 GROUP_MASK: constant(uint256) = 2**160 - 1
-SECONDS_MASK: constant(uint256) = 2**31 - 1
-MAX_SECONDS: constant(uint32) = 2**31 - 1
+SECONDS_MASK: constant(uint256) = 2**30 - 1
+MAX_SECONDS: constant(uint32) = 2**30 - 1
 
 # A group's code, in words: size, the rule's fields in order, padding; then members, padded.
 CHUNK: constant(uint256) = 16
@@ -185,9 +223,16 @@ QUORUM_NUM: constant(uint256) = 5
 QUORUM_DEN: constant(uint256) = 6
 PROPOSE_SECONDS: constant(uint256) = 7
 VOTE_SECONDS: constant(uint256) = 8
-GOVERNANCE_NUM: constant(uint256) = 9
-GOVERNANCE_DEN: constant(uint256) = 10
+REVEAL_SECONDS: constant(uint256) = 9
+GOVERNANCE_NUM: constant(uint256) = 10
+GOVERNANCE_DEN: constant(uint256) = 11
 MEMBERS: constant(uint256) = 16
+
+# Every second bit, every second pair of bits, the lower half of each byte; each byte is 1.
+IN_PAIRS: constant(uint256) = max_value(uint256) // 3
+IN_FOURS: constant(uint256) = max_value(uint256) // 5
+IN_OCTETS: constant(uint256) = max_value(uint256) // 17
+EVERY_OCTET: constant(uint256) = max_value(uint256) // 255
 
 PARITY: constant(uint256) = 255
 S_MASK: constant(uint256) = 2**255 - 1
@@ -212,8 +257,12 @@ _head: uint256
 # Where they lie is in the head; a slot is used again, and never emptied.
 _proposals: bytes32[3]
 
-# Who voted on each, members 64 to 255, above 192 bits the round this is about.
+# Who voted on each, members 64 to 255, above 192 bits the round this is about. Where
+# votes are secret, who has committed to a vote and not revealed it yet.
 _voted_beyond: uint256[3]
+
+# What they committed to, by member; of whom it holds is said above.
+_commitments: bytes32[MAX_MEMBERS][3]
 
 # Each member's seat; 0 for a stranger.
 _seats: HashMap[address, uint256]
@@ -224,12 +273,18 @@ _group: address
 _next_group: address
 _past_group: address
 
-# The round with which the group came in force: it names the group's endorsements.
+# The round with which members last agreed on a change: it names the group's
+# endorsements. And whether they agreed on one that is still to come.
 _since: uint256
+_agreed: bool
 
-# The change each member endorses, how many endorse each, and which are scheduled;
-# by digest of group and change, so that endorsements end with their group.
-_endorsed: HashMap[address, bytes32]
+# What endorsements call a member whose key was rotated, by the round above: they follow
+# it to its new key.
+_names: HashMap[uint256, HashMap[address, bytes32]]
+
+# The change each member endorses, by index; how many endorse each, and which are
+# scheduled. A change's digest tells the group, so that endorsements end with it.
+_endorsed: bytes32[MAX_MEMBERS]
 _backers: HashMap[bytes32, uint256]
 _scheduled: HashMap[bytes32, bool]
 
@@ -295,6 +350,7 @@ def propose_with_votes(
     self._check_turn(head, seat, round)
     head = self._with_proposal(head, seat, proposal)
     voted: uint256 = approve | reject | abstain
+    assert voted == 0 or head & VOTING != 0, "colearn: wrong phase"
     self._check_bitmaps(seat, approve, reject, abstain)
 
     group: address = convert(seat & GROUP_MASK, address)
@@ -358,7 +414,8 @@ def vote(round: uint256, proposal: bytes32, choice: uint256):
     if round == head & ROUND_MASK:
         seat: uint256 = self._seats[msg.sender]
         assert seat != 0, "colearn: not a member"
-        assert head & LIVE != 0, "colearn: no proposal"
+        if head & VOTING == 0:
+            self._refuse_phase(head)
         slot: uint256 = head >> SPARE & 3
         assert proposal == self._proposals[slot], "colearn: wrong proposal"
         index: uint256 = seat >> INDEX & 255
@@ -382,6 +439,67 @@ def vote(round: uint256, proposal: bytes32, choice: uint256):
         assert choice >= APPROVE and choice <= ABSTAIN, "colearn: no such choice"
         self._head = self._with_late_vote(head, round, proposal)
     log Voted(round=round, voter=msg.sender, choice=choice)
+
+
+@external
+def commit(round: uint256, proposal: bytes32, commitment: bytes32):
+    """
+    @notice Commits to a vote that nobody can read yet.
+    @param round The open round.
+    @param proposal Digest of the proposal the vote is about.
+    @param commitment keccak256 of the ABI encoding of: chain id, this contract, round,
+           voter, proposal, choice, and a salt (bytes32) that nobody can guess.
+    """
+    head: uint256 = self._advanced()
+    assert round == head & ROUND_MASK, "colearn: wrong round"
+    seat: uint256 = self._seats[msg.sender]
+    assert seat != 0, "colearn: not a member"
+    if head & COMMITTING == 0:
+        self._refuse_phase(head)
+    slot: uint256 = head >> SPARE & 3
+    index: uint256 = self._voter(seat, slot, round, proposal)
+    head = self._marked(head, VOTED, slot, round, index)
+    self._commitments[slot][index] = commitment
+    voters: uint256 = unsafe_sub((seat >> SEATS & SEATS_MASK) + (seat >> PROPOSER_TOO), 1)
+    if self._hidden(head, slot, round, seat) == voters:
+        seconds: uint256 = self._word(convert(seat & GROUP_MASK, address), REVEAL_SECONDS)
+        head = self._revealing(head, block.timestamp + seconds)
+    self._head = head
+    log Committed(round=round, voter=msg.sender, commitment=commitment)
+
+
+@external
+def reveal(round: uint256, choice: uint256, salt: bytes32):
+    """
+    @notice Reveals the vote that the sender committed to; too late, and so without
+            effect, also on the proposal decided last.
+    @param round The round.
+    @param choice 1 to approve, 2 to reject, 3 to abstain.
+    @param salt What hid the vote.
+    """
+    head: uint256 = self._advanced()
+    assert choice >= APPROVE and choice <= ABSTAIN, "colearn: no such choice"
+    if round == head & ROUND_MASK:
+        seat: uint256 = self._seats[msg.sender]
+        assert seat != 0, "colearn: not a member"
+        if head & REVEALING == 0:
+            self._refuse_phase(head)
+        slot: uint256 = head >> SPARE & 3
+        head = self._unmarked(head, VOTED, slot, round, seat, choice, salt)
+        approvals: uint256 = head >> APPROVALS & 255
+        others: uint256 = head >> OTHERS
+        if choice == APPROVE:
+            approvals += 1
+        else:
+            others += 1
+        hidden: uint256 = self._hidden(head, slot, round, seat)
+        self._head = self._tallied_secret(head & BUT_COUNTS, seat, approvals, others, hidden)
+    else:
+        seat: uint256 = self._late_seat(head, round)
+        assert seat >> SECRET & 1 == 1, "colearn: wrong phase"
+        slot: uint256 = head >> LAST & 3
+        self._head = self._unmarked(head, LAST_VOTED, slot, round, seat, choice, salt)
+    log Revealed(round=round, voter=msg.sender, choice=choice, salt=salt)
 
 
 @external
@@ -438,16 +556,44 @@ def endorse_rule(rule: Rule):
 
 
 @external
+def rotate_key(successor: address):
+    """
+    @notice Gives the sender's place to another key of its own, from the next round on.
+            Endorsements that stand go on to stand, and follow it to that key.
+    @param successor The new key, which must not be a member. Nobody asks for a proof
+           that it is at hand: a wrong one loses the place.
+    """
+    head: uint256 = self._advanced()
+    assert self._seats[msg.sender] != 0, "colearn: not a member"
+    assert not self._agreed, "colearn: invalid change"
+    latest: address = self._latest(head)
+    change: Change = Change(
+        kind=REPLACE, member=msg.sender, successor=successor, rule=empty(Rule)
+    )
+    self._next_group = self._stored(
+        self._changed(self._members_of(latest), change), self._rule_of(latest)
+    )
+    name: bytes32 = self._name(msg.sender)
+    self._names[self._since][successor] = name
+    self._names[self._since][msg.sender] = keccak256(abi_encode(name, successor))
+    self._head = head | CHANGING
+    log Rotated(member=msg.sender, successor=successor)
+
+
+@external
 @view
 def state() -> State:
     """
     @notice The live round at the present time, skipped rounds included.
-    @return Round, proposer, deadline, proposal, counts; `voted` is a bitmap of members.
+    @return The model accepted last, round, proposer, deadline, phase, proposal, votes.
     """
     head: uint256 = 0
     group: address = empty(address)
     head, group = self._present()
     live: bool = head & LIVE != 0
+    phase: uint256 = 0
+    if live:
+        phase = 1 if head & VOTING != 0 else 2 if head & COMMITTING != 0 else 3
     spare: uint256 = head >> SPARE & 3
     round: uint256 = head & ROUND_MASK
     proposer: uint256 = round % self._word(group, SIZE)
@@ -457,7 +603,7 @@ def state() -> State:
         round=round,
         proposer=convert(self._word(group, MEMBERS + proposer), address),
         deadline=head >> DEADLINE & DEADLINE_MASK,
-        live=live,
+        phase=phase,
         proposal=self._proposals[spare] if live else empty(bytes32),
         approvals=approvals,
         cast=approvals + (head >> OTHERS),
@@ -548,6 +694,10 @@ def _elapsed(before: uint256) -> (uint256, uint256):
     deadline: uint256 = head >> DEADLINE & DEADLINE_MASK
     group: address = self._group
     since: uint256 = 0
+    if head & COMMITTING != 0:
+        deadline += self._word(group, REVEAL_SECONDS)
+        if block.timestamp < deadline:
+            return self._revealing(head, deadline), 0
     if head & (LIVE | CHANGING) != 0:
         if head & CHANGING != 0:
             group = self._next_group
@@ -621,7 +771,27 @@ def _with_proposal(head: uint256, seat: uint256, proposal: bytes32) -> uint256:
     """
     self._proposals[head >> SPARE & 3] = proposal
     deadline: uint256 = block.timestamp + (seat >> TO_VOTE & SECONDS_MASK)
-    return head & ~(DEADLINE_MASK << DEADLINE) | deadline << DEADLINE | LIVE
+    phase: uint256 = VOTING >> (seat >> SECRET & 1)
+    return head & ~(DEADLINE_MASK << DEADLINE) | deadline << DEADLINE | phase
+
+
+@internal
+@pure
+def _revealing(head: uint256, deadline: uint256) -> uint256:
+    """
+    @dev The head once members reveal their votes, up to a deadline.
+    """
+    return head & ~(DEADLINE_MASK << DEADLINE | COMMITTING) | deadline << DEADLINE | REVEALING
+
+
+@internal
+@pure
+def _refuse_phase(head: uint256):
+    """
+    @dev Reverts, for what was tried does not belong to the live round's phase.
+    """
+    assert head & LIVE != 0, "colearn: no proposal"
+    raise "colearn: wrong phase"
 
 
 # ---------------------------------------------------------------- votes
@@ -630,8 +800,20 @@ def _with_proposal(head: uint256, seat: uint256, proposal: bytes32) -> uint256:
 @internal
 def _with_late_vote(head: uint256, round: uint256, proposal: bytes32) -> uint256:
     """
-    @dev The head once the sender's vote on the proposal decided last is recorded. Who
-         may vote on it is up to the group and the rule of its round.
+    @dev The head once the sender's vote on the proposal decided last is recorded.
+    """
+    seat: uint256 = self._late_seat(head, round)
+    assert seat >> SECRET & 1 == 0, "colearn: wrong phase"
+    slot: uint256 = head >> LAST & 3
+    return self._marked(head, LAST_VOTED, slot, round, self._voter(seat, slot, round, proposal))
+
+
+@internal
+@view
+def _late_seat(head: uint256, round: uint256) -> uint256:
+    """
+    @dev The sender's seat when the proposal decided last was voted on. Who may vote on
+         it is up to the group and the rule of its round.
     """
     assert head & DECIDED != 0, "colearn: wrong round"
     assert round == head >> LAST_ROUND & ROUND_MASK, "colearn: wrong round"
@@ -641,17 +823,68 @@ def _with_late_vote(head: uint256, round: uint256, proposal: bytes32) -> uint256
     else:
         seat = self._past_seat_of(msg.sender)
     assert seat != 0, "colearn: not a member"
-    slot: uint256 = head >> LAST & 3
+    return seat
+
+
+@internal
+@view
+def _voter(seat: uint256, slot: uint256, round: uint256, proposal: bytes32) -> uint256:
+    """
+    @dev A voter's index; reverts if it may not vote, or not on this proposal.
+    """
     assert proposal == self._proposals[slot], "colearn: wrong proposal"
     index: uint256 = seat >> INDEX & 255
     if index == round % (seat >> SEATS & SEATS_MASK):
         assert seat >> PROPOSER_TOO == 1, "colearn: proposer may not vote"
+    return index
+
+
+@internal
+def _marked(
+    head: uint256, votes: uint256, slot: uint256, round: uint256, index: uint256
+) -> uint256:
+    """
+    @dev The head with a member marked as having voted, or committed to a vote; reverts
+         if it has.
+    """
     if index >= IN_HEAD:
         self._mark_beyond(slot, round, index)
         return head
-    bit: uint256 = 1 << LAST_VOTED + index
+    bit: uint256 = 1 << votes + index
     assert head & bit == 0, "colearn: already voted"
     return head | bit
+
+
+@internal
+def _unmarked(
+    head: uint256,
+    votes: uint256,
+    slot: uint256,
+    round: uint256,
+    seat: uint256,
+    choice: uint256,
+    salt: bytes32,
+) -> uint256:
+    """
+    @dev The head once the sender's vote is no longer hidden; reverts if it committed to
+         none that is still to be revealed, or to another one.
+    """
+    index: uint256 = seat >> INDEX & 255
+    after: uint256 = head
+    if index < IN_HEAD:
+        bit: uint256 = 1 << votes + index
+        assert head & bit != 0, "colearn: nothing to reveal"
+        after = head ^ bit
+    else:
+        beyond: uint256 = self._beyond(slot, round)
+        bit: uint256 = 1 << index - IN_HEAD
+        assert beyond & bit != 0, "colearn: nothing to reveal"
+        self._voted_beyond[slot] = round << 192 | beyond ^ bit
+    vote: bytes32 = keccak256(
+        abi_encode(chain.id, self, round, msg.sender, self._proposals[slot], choice, salt)
+    )
+    assert self._commitments[slot][index] == vote, "colearn: wrong reveal"
+    return after
 
 
 @internal
@@ -677,6 +910,47 @@ def _tallied(head: uint256, seat: uint256, approvals: uint256, others: uint256) 
     if others + too_few + 1 >= (seat >> SEATS & SEATS_MASK) + (seat >> PROPOSER_TOO):
         return self._ended(head, seat, False)
     return head | approvals << APPROVALS | others << OTHERS
+
+
+@internal
+def _tallied_secret(
+    head: uint256, seat: uint256, approvals: uint256, others: uint256, hidden: uint256
+) -> uint256:
+    """
+    @dev The same for revealed votes, when no more can come than are still hidden.
+    """
+    too_few: uint256 = seat >> TOO_FEW & 255
+    no_quorum: uint256 = seat >> NO_QUORUM & 255
+    cast: uint256 = approvals + others
+    if approvals > too_few and cast > no_quorum:
+        return self._ended(head, seat, True)
+    if approvals + hidden <= too_few or cast + hidden <= no_quorum:
+        return self._ended(head, seat, False)
+    return head | approvals << APPROVALS | others << OTHERS
+
+
+@internal
+@view
+def _hidden(head: uint256, slot: uint256, round: uint256, seat: uint256) -> uint256:
+    """
+    @dev How many have committed to a vote on the live proposal and not revealed it.
+    """
+    hidden: uint256 = self._ones(head >> VOTED & VOTED_MASK)
+    if seat >> SEATS & SEATS_MASK > IN_HEAD:
+        hidden += self._ones(self._beyond(slot, round))
+    return hidden
+
+
+@internal
+@pure
+def _ones(word: uint256) -> uint256:
+    """
+    @dev How many bits of a word are set, up to 255: added up in pairs, fours and bytes.
+    """
+    pairs: uint256 = unsafe_sub(word, word >> 1 & IN_PAIRS)
+    fours: uint256 = unsafe_add(pairs & IN_FOURS, pairs >> 2 & IN_FOURS)
+    octets: uint256 = unsafe_add(fours, fours >> 4) & IN_OCTETS
+    return unsafe_mul(octets, EVERY_OCTET) >> 248
 
 
 @internal
@@ -747,6 +1021,7 @@ def _past_seat_of(member: address) -> uint256:
                 convert(group, uint256)
                 | index << INDEX
                 | size << SEATS
+                | min(self._word(group, REVEAL_SECONDS), 1) << SECRET
                 | self._word(group, PROPOSER_VOTES) << PROPOSER_TOO
             )
     return 0
@@ -762,30 +1037,65 @@ def _endorse(change: Change):
          that all scheduled changes make is stored, for the next round.
     """
     head: uint256 = self._advanced()
-    assert self._seats[msg.sender] != 0, "colearn: not a member"
-    key: bytes32 = keccak256(abi_encode(self._since, change))
+    seat: uint256 = self._seats[msg.sender]
+    assert seat != 0, "colearn: not a member"
+    index: uint256 = seat >> INDEX & 255
+    key: bytes32 = self._key(change)
     assert not self._scheduled[key], "colearn: already endorsed"
-    before: bytes32 = self._endorsed[msg.sender]
+    before: bytes32 = self._endorsed[index]
     assert before != key, "colearn: already endorsed"
-    latest: address = self._next_group if head & CHANGING != 0 else self._group
+    latest: address = self._latest(head)
     members: DynArray[address, MAX_MEMBERS] = self._changed(self._members_of(latest), change)
     if change.kind == SET_RULE:
         self._check_rule(change.rule)
 
     if before != empty(bytes32):
         self._backers[before] -= 1
-    self._endorsed[msg.sender] = key
+    self._endorsed[index] = key
     backers: uint256 = self._backers[key] + 1
     self._backers[key] = backers
     share: uint256 = self._word(self._group, SIZE) * self._word(self._group, GOVERNANCE_NUM)
     if backers * self._word(self._group, GOVERNANCE_DEN) > share:
         self._scheduled[key] = True
+        self._agreed = True
         self._next_group = self._stored(
             members, change.rule if change.kind == SET_RULE else self._rule_of(latest)
         )
         head |= CHANGING
     self._head = head
     log Endorsed(member=msg.sender, change=change)
+
+
+@internal
+@view
+def _key(change: Change) -> bytes32:
+    """
+    @dev The digest under which endorsements of a change are counted. A newcomer is
+         called by its address, a member by the name that rotations leave as it is.
+    """
+    member: bytes32 = convert(change.member, bytes32)
+    if change.kind != ADD:
+        member = self._name(change.member)
+    return keccak256(abi_encode(self._since, change.kind, member, change.successor, change.rule))
+
+
+@internal
+@view
+def _name(member: address) -> bytes32:
+    """
+    @dev What endorsements call a member: its address, unless it came by a rotation.
+    """
+    name: bytes32 = self._names[self._since][member]
+    return convert(member, bytes32) if name == empty(bytes32) else name
+
+
+@internal
+@view
+def _latest(head: uint256) -> address:
+    """
+    @dev The group that all scheduled changes make.
+    """
+    return self._next_group if head & CHANGING != 0 else self._group
 
 
 @internal
@@ -811,7 +1121,7 @@ def _changed(
     if change.kind == ADD:
         assert len(members) < MAX_MEMBERS, "colearn: invalid change"
         members.append(change.member)
-    if change.kind == REPLACE and change.successor != change.member:
+    if change.kind == REPLACE:
         assert change.successor not in before, "colearn: invalid change"
     assert len(members) >= 2, "colearn: invalid change"
     assert empty(address) not in members, "colearn: invalid change"
@@ -829,7 +1139,9 @@ def _with_new_group(head: uint256, since: uint256) -> uint256:
     for index: uint256 in range(self._word(group, SIZE), bound=MAX_MEMBERS):
         self._seats[convert(self._word(group, MEMBERS + index), address)] = 0
     self._group = self._next_group
-    self._since = since
+    if self._agreed:
+        self._since = since
+        self._agreed = False
     self._seat(self._next_group)
     return head | PAST
 
@@ -856,6 +1168,7 @@ def _seat(group: address):
         | no_quorum << NO_QUORUM
         | self._word(group, PROPOSE_SECONDS) << TO_PROPOSE
         | self._word(group, VOTE_SECONDS) << TO_VOTE
+        | min(self._word(group, REVEAL_SECONDS), 1) << SECRET
         | proposer_votes << PROPOSER_TOO
     )
     for index: uint256 in range(size, bound=MAX_MEMBERS):
@@ -879,6 +1192,7 @@ def _stored(members: DynArray[address, MAX_MEMBERS], rule: Rule) -> address:
     words[QUORUM_DEN] = convert(rule.quorum_den, uint256)
     words[PROPOSE_SECONDS] = convert(rule.propose_seconds, uint256)
     words[VOTE_SECONDS] = convert(rule.vote_seconds, uint256)
+    words[REVEAL_SECONDS] = convert(rule.reveal_seconds, uint256)
     words[GOVERNANCE_NUM] = convert(rule.governance_num, uint256)
     words[GOVERNANCE_DEN] = convert(rule.governance_den, uint256)
     index: uint256 = MEMBERS
@@ -919,7 +1233,7 @@ def _rule_of(group: address) -> Rule:
     """
     @dev A group's rule.
     """
-    words: Bytes[320] = slice(group.code, 32 * RULE, 320)
+    words: Bytes[352] = slice(group.code, 32 * RULE, 352)
     return abi_decode(words, Rule)
 
 
@@ -951,6 +1265,7 @@ def _check_rule(rule: Rule):
     assert rule.governance_num >= rule.governance_den - rule.governance_num, "colearn: invalid rule"
     for seconds: uint32 in [rule.propose_seconds, rule.vote_seconds]:
         assert seconds >= 1 and seconds <= MAX_SECONDS, "colearn: invalid rule"
+    assert rule.reveal_seconds <= MAX_SECONDS, "colearn: invalid rule"
 
 
 @internal

@@ -1,0 +1,27 @@
+"""What methods are compared with: named baselines made of the product's own merge."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from colearn.methods import METHODS
+from colearn.methods.centers import mean, multi_krum, trimmed_mean
+from colearn.methods.merged import Merged
+from colearn.protocols import Method
+
+FEDPROX = 0.01
+"""FedProx's pull; the learners add it while they train."""
+
+BASELINES: dict[str, Method] = {
+    "fedavg": METHODS["average"],
+    "fedprox": Merged("fedprox", mean, by_samples=True),
+    "fedavgm": Merged("fedavgm", mean, momentum=0.7, by_samples=True),
+    "scaffold": Merged("scaffold", mean, control=mean),
+    "multi-krum-told": Merged("multi-krum-told", partial(multi_krum, liars=0.4)),
+    "trimmed-told": Merged("trimmed-told", partial(trimmed_mean, trim=0.4)),
+}
+
+
+def find(name: str) -> Method:
+    """A baseline or a method of the product."""
+    return BASELINES.get(name) or METHODS[name]

@@ -1,0 +1,93 @@
+"""What a framework learner does differently when its data is to stay private.
+
+Its records are assigned to training or voting by the guard, its votes are noisy, and
+its training clips, adds noise and is paid for before it begins. Nothing here draws
+from the run's seed: others know it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from colearn.errors import UnsupportedModel
+from colearn.ml_interface import ErrorCodes, ProposedWeights, Weights
+from colearn.privacy.guard import Guard, NoisySteps, PrivateTraining, PrivateVotes
+from colearn.privacy.noise import secret_generator
+from colearn.records import Digest, digest_of
+from colearn.weights import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from colearn.learners.base import FrameworkLearner, Samples
+    from colearn.privacy.config import Privacy
+    from colearn.protocols import Tensors
+
+
+def guard(learner: FrameworkLearner, privacy: Privacy, parts: Sequence[Samples]) -> Guard:
+    """Make the guard of a learner whose records are all of these parts.
+
+    Raises:
+        UnsupportedModel: It cannot train privately, or its samples are no arrays.
+    """
+    if privacy.train is not None and (reason := learner.no_private_training()):
+        raise UnsupportedModel(f"{type(learner).__name__} cannot train privately, {reason}")
+    if not all(isinstance(array, np.ndarray) for part in parts for array in part):
+        raise UnsupportedModel(
+            f"{type(learner).__name__} can tell its records apart only in arrays: "
+            "give the samples as arrays to keep them private"
+        )
+    x, y = (np.concatenate([part[axis] for part in parts]) for axis in (0, 1))
+    made = Guard(privacy, x, y, steps=learner.steps, batch_size=learner.batch_size)
+    learner.train_samples = x[made.parts.train], y[made.parts.train]
+    learner.vote_samples = x[made.parts.vote], y[made.parts.vote]
+    return made
+
+
+def propose(learner: FrameworkLearner, training: PrivateTraining, turn: Sequence[int]) -> Weights:
+    """Train privately from the current weights, or say that the budget is spent.
+
+    Args:
+        learner: The learner.
+        training: Its guard's.
+        turn: Tells this training from others on the same weights: the same numbers
+            give the same proposal again, after a restart too.
+    """
+    current, schema = learner.mli_get_current_weights().weights, learner.schema()
+    offset = digest_of(array.tobytes() for array in (learner.offset or {}).values())
+    key = f"{_digest(learner, current)}/{'/'.join(map(str, turn))}/{offset}"
+
+    def train(plan: NoisySteps) -> bytes:
+        return b"".join(encode(_trained(learner, current, plan), schema).parts)
+
+    body = training.result(key, train)
+    if body is None:
+        return Weights(current, training.summary(ErrorCodes.DP_BUDGET_EXCEEDED))
+    return Weights(decode((body,), schema, {}, digest=None), training.summary())
+
+
+def judge(learner: FrameworkLearner, votes: PrivateVotes, weights: Weights) -> ProposedWeights:
+    """Vote privately; no score is measured, so that none can leave."""
+    learner.check(weights.weights)
+    current = learner.mli_get_current_weights().weights
+    key = f"{_digest(learner, current)}/{_digest(learner, weights.weights)}"
+    vote = votes.vote(key, lambda: learner.vote_losses(weights))
+    return ProposedWeights(weights.weights, weights.training_summary, vote=vote)
+
+
+def _trained(learner: FrameworkLearner, tensors: Tensors, plan: NoisySteps) -> Tensors:
+    rng = secret_generator()
+    learner.load(tensors)
+    learner.begin(rng)
+    for rows in plan.batches(rng):
+        x, y = learner.train_samples
+        learner.noisy_step(x[rows], y[rows], plan, rng)
+        if learner.offset is not None:
+            learner.shift(learner.offset)
+    return learner.tensors()
+
+
+def _digest(learner: FrameworkLearner, tensors: Tensors) -> Digest:
+    return digest_of(encode(tensors, learner.schema()).parts)

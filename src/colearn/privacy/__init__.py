@@ -1,0 +1,1 @@
+"""Differential privacy: budgets, accountants and the noise in votes and training."""

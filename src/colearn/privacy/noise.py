@@ -1,0 +1,65 @@
+"""Randomness that protects people: from the operating system, never from a run's seed.
+
+A run's seed is known to all members, so noise or samples drawn from it hide nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from fractions import Fraction
+from math import isqrt
+
+import numpy as np
+
+
+def secret_generator() -> np.random.Generator:
+    """A generator begun from 256 bits of the operating system's randomness.
+
+    Fast, for the noise of training steps. It is not a cryptographic stream.
+    """
+    return np.random.Generator(np.random.SFC64(secrets.randbits(256)))
+
+
+def discrete_gaussian(variance: Fraction) -> int:
+    """Draw from the discrete Gaussian, P(x) ∝ exp(−x² / 2·variance), exactly.
+
+    Whole-number arithmetic on the operating system's randomness throughout, so that
+    no rounding of floats shows through (Canonne, Kamath, Steinke, arXiv 2004.00010).
+    """
+    scale = isqrt(variance.numerator // variance.denominator) + 1
+    while True:
+        draw = _discrete_laplace(scale)
+        excess = abs(draw) - variance / scale
+        if _true_with_exp_minus(excess * excess / (2 * variance)):
+            return draw
+
+
+def _discrete_laplace(scale: int) -> int:
+    """Draw from P(x) ∝ exp(−|x| / scale)."""
+    while True:
+        fraction = secrets.randbelow(scale)
+        if not _true_with_exp_minus(Fraction(fraction, scale)):
+            continue
+        whole = 0
+        while _true_with_exp_minus(Fraction(1)):
+            whole += 1
+        size, negative = fraction + scale * whole, secrets.randbits(1)
+        if size or not negative:
+            return -size if negative else size
+
+
+def _true_with_exp_minus(exponent: Fraction) -> bool:
+    """True with probability exp(−exponent), for an exponent of at least 0."""
+    while exponent > 1:
+        if not _true_with_exp_minus(Fraction(1)):
+            return False
+        exponent -= 1
+    count = 1
+    while _true_with(exponent / count):
+        count += 1
+    return count % 2 == 1
+
+
+def _true_with(probability: Fraction) -> bool:
+    """True with a probability between 0 and 1."""
+    return secrets.randbelow(probability.denominator) < probability.numerator

@@ -1,0 +1,110 @@
+"""Presets, refusals and what owners of data are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from colearn.errors import BudgetError, ConfigError
+from colearn.ml_interface import DiffPrivConfig
+from colearn.privacy.accounting import Event, epsilon
+from colearn.privacy.config import (
+    Privacy,
+    VotePrivacy,
+    default_witness,
+    planned_releases,
+    preset,
+    unprotected,
+)
+from colearn.privacy.guard import Guard
+
+X, Y = np.random.default_rng(0).normal(size=(1_000, 3)), np.zeros(1_000)
+
+
+@pytest.mark.parametrize(("name", "train", "votes"), [("standard", 8, 2), ("strict", 3, 1)])
+def test_presets(name, train, votes):
+    """The presets are what the documentation says, with delta by the number of samples."""
+    made = preset(name, samples=100, releases=12)
+    assert (made.train.target_epsilon, made.votes.epsilon, made.votes.votes) == (train, votes, 100)
+    assert made.train.target_delta == made.votes.delta == 1e-5
+    assert preset(name, samples=100_000, releases=1).votes.delta == 1e-6
+    with pytest.raises(ConfigError, match=r"'loose'; choose one of none, standard, strict"):
+        preset("loose", samples=100, releases=1)
+
+
+@pytest.mark.parametrize("name", ["standard", "strict"])
+def test_a_preset_keeps_its_budget_to_the_last_release(name):
+    """All planned votes and trainings together cost no more than the preset says."""
+    config = preset(name, samples=1_000, releases=7)
+    guard = Guard(config, X, Y, steps=30, batch_size=32)
+    delta = config.votes.delta
+    votes = Event(guard.votes.sigma, steps=100)
+    assert config.votes.epsilon * 0.99 < epsilon([votes], delta) <= config.votes.epsilon
+    event = guard.training.plan.event
+    trainings = event._replace(steps=event.steps * 7)
+    assert config.train.target_epsilon * 0.98 < epsilon([trainings], delta)
+    assert epsilon([trainings], delta) <= config.train.target_epsilon
+
+
+def test_noise_that_is_given_is_used():
+    """A given noise multiplier stands; too little for even one training is refused."""
+    config = Privacy(train=DiffPrivConfig(8.0, 1e-5, noise_multiplier=4.0))
+    assert Guard(config, X, Y, steps=3, batch_size=32).training.plan.noise_multiplier == 4.0
+    config = Privacy(train=DiffPrivConfig(1.0, 1e-5, noise_multiplier=0.5))
+    with pytest.raises(ConfigError, match=r"noise_multiplier 0\.5 is too little for a single"):
+        Guard(config, X, Y, steps=30, batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: VotePrivacy(epsilon=0, delta=1e-5), "epsilon 0 is refused"),
+        (lambda: VotePrivacy(epsilon=1, delta=1), "delta 1 is refused"),
+        (lambda: VotePrivacy(epsilon=1, delta=1e-5, votes=0), "votes 0 is refused"),
+        (lambda: VotePrivacy(epsilon=1, delta=1e-5, margin=-1), "margin -1 is refused"),
+        (lambda: Privacy(releases=0), "releases 0 is refused"),
+        (lambda: Privacy(train=DiffPrivConfig(-1, 1e-5)), "epsilon -1 is refused"),
+        (lambda: Privacy(train=DiffPrivConfig(1, 1e-5, 0)), "max_grad_norm 0 is refused"),
+        (lambda: Privacy(train=DiffPrivConfig(1, 1e-5, 1, 0)), "noise_multiplier 0 is refused"),
+        (lambda: preset("strict", samples=0, releases=1), "samples 0 is refused"),
+        (lambda: Guard(Privacy(), X, Y, steps=1, batch_size=1), "protects neither"),
+    ],
+)
+def test_refusals(make, reason):
+    """A number that protects nothing is refused in one line."""
+    with pytest.raises(ConfigError, match=reason):
+        make()
+
+
+def test_planned_releases():
+    """One turn in as many rounds as there are members, or an update in each round."""
+    assert planned_releases(60, 5, all_train=False) == 12
+    assert planned_releases(61, 5, all_train=False) == 13
+    assert planned_releases(61, 5, all_train=True) == 61
+
+
+def test_unprotected_says_what_is_open(tmp_path):
+    """The owner is told when privacy is off, off in part, or forgotten at a restart."""
+    full = preset("standard", samples=10, releases=1)
+    assert "privacy is off" in unprotected(None)
+    assert "off for votes" in unprotected(Privacy(train=full.train))
+    assert "in memory only" in unprotected(full)
+    assert unprotected(preset("strict", samples=9, releases=1, budget=tmp_path / "b")) is None
+
+
+def test_default_witness_is_in_the_state_folder(monkeypatch):
+    """One file for each data set, apart from the budget."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert default_witness("ab" * 32) == Path("/state/colearn/budgets") / f"{'ab' * 16}.witness"
+
+
+def test_a_guard_uses_the_default_witness(monkeypatch, tmp_path):
+    """A second budget for data that has one is refused, wherever it is put."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    votes = VotePrivacy(epsilon=2.0, delta=1e-5)
+    guard = Guard(Privacy(votes=votes, budget=tmp_path / "one"), X, Y, steps=1, batch_size=1)
+    guard.votes.vote("key", lambda: (Y, Y))
+    with pytest.raises(BudgetError, match="has seen 3 writes of one for this data"):
+        Guard(Privacy(votes=votes, budget=tmp_path / "two"), X, Y, steps=1, batch_size=1)
