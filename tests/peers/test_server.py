@@ -145,14 +145,20 @@ REFUSED = {
     "not canonical": (b" " + encode(ballot("bob")), 400),
     "forged": (encode(FORGED), 403),
     "unsigned": (encode(Candidate(0, "bob", "0" * 64)), 403),
-    "scores": (b'{"kind":"scores","round":0,"sender":"bob","vote_score":1.0,"test_score":1.0}', 403),
+    "scores": (
+        b'{"kind":"scores","round":0,"sender":"bob","vote_score":1.0,"test_score":1.0}',
+        403,
+    ),
     "stranger": (encode(ballot("eve")), 403),
     "a round far off": (encode(ballot("bob", round_index=2)), 422),
     "another experiment": (
         encode(
-            KeyedSigner("bob", LocalLedger(EXPERIMENT).experiment.__class__(
-                members=MEMBERS, initial="2" * 64, schema="1" * 64
-            )).sign(Candidate(0, "bob", "0" * 64))
+            KeyedSigner(
+                "bob",
+                LocalLedger(EXPERIMENT).experiment.__class__(
+                    members=MEMBERS, initial="2" * 64, schema="1" * 64
+                ),
+            ).sign(Candidate(0, "bob", "0" * 64))
         ),
         403,
     ),
@@ -245,7 +251,12 @@ def test_one_address_may_ask_so_often():
 
 @pytest.mark.parametrize(
     "beginning",
-    [b"", b"GET /hea", b"GET /health HTTP/1.1\r\nA:", b"POST /notes HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"],
+    [
+        b"",
+        b"GET /hea",
+        b"GET /health HTTP/1.1\r\nA:",
+        b"POST /notes HTTP/1.1\r\nContent-Length: 9\r\n\r\nx",
+    ],
     ids=["silence", "line", "headers", "body"],
 )
 def test_a_request_that_comes_drop_by_drop_is_ended(beginning):

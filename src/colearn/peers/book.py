@@ -58,7 +58,7 @@ class AddressBook:
         check_url(url, encrypted=identity is not None)
         own = Endpoint(
             sender=member,
-            counter=int(time.time()),
+            counter=time.time_ns(),
             url=url,
             fingerprint=identity.fingerprint if identity else "",
         )
@@ -93,14 +93,17 @@ class AddressBook:
         self._signer.check(endpoint)
         with self._changed:
             known = self._known.get(endpoint.sender)
-            if known is not None and endpoint.counter <= known.counter:
+            own_one = endpoint.sender == self.member
+            if known is not None and endpoint.counter < known.counter + (not own_one):
                 return
-            if endpoint.sender == self.member:  # of an earlier life of this member
+            if own_one:  # of an earlier life of this member
                 own = replace(self._known[self.member], counter=endpoint.counter + 1, signature="")
                 endpoint = self._signer.sign(own)
             self._known[endpoint.sender] = endpoint
-            self._peers.pop(endpoint.sender, None)
+            moved = self._peers.pop(endpoint.sender, None)
             self._changed.notify_all()
+        if moved is not None:
+            moved.close()
         self._hear(endpoint.sender)
 
     def listen(self, hear: Callable[[str], None]) -> None:

@@ -61,6 +61,7 @@ class Peer:
         self._identity = identity
         self._fingerprint = fingerprint
         self._idle: list[HTTPConnection] = []
+        self._most_idle = _MAX_IDLE
         self._lock = Lock()
 
     def ask(
@@ -108,9 +109,10 @@ class Peer:
                 raise PeerError(f"{self.url} answers {response.status} when asked for a blob")
 
     def close(self) -> None:
-        """End the connections that are not in use."""
+        """End the connections that are not in use, and others as soon as they are not."""
         with self._lock:
             idle, self._idle = self._idle, []
+            self._most_idle = 0
         for connection in idle:
             connection.close()
 
@@ -153,7 +155,7 @@ class Peer:
         if connection.sock is not None:
             DEADLINES.clear(connection.sock)
             with self._lock:
-                if whole and len(self._idle) < _MAX_IDLE:
+                if whole and len(self._idle) < self._most_idle:
                     self._idle.append(connection)
                     return
         if response is not None:

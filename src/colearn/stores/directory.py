@@ -14,6 +14,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from colearn.errors import BlobCorrupt, BlobMissing, StoreError
 from colearn.log import sync_directory
@@ -22,6 +23,13 @@ from colearn.records import Buffer, Digest, digest_of, is_digest
 from colearn.stores.sizes import check_size
 
 _UNFINISHED = "unfinished-"
+
+
+class Held(NamedTuple):
+    """One blob of a directory."""
+
+    digest: Digest
+    size_bytes: int
 
 
 class DirectoryStore:
@@ -82,6 +90,20 @@ class DirectoryStore:
         if digest in self:
             with self._explained(f"drop blob {digest[:12]}"):
                 self._file(digest).unlink(missing_ok=True)
+
+    def held(self) -> list[Held]:
+        """All blobs, the oldest first.
+
+        Raises:
+            StoreError: The directory cannot be read.
+        """
+        found = []
+        with self._explained("be listed"):
+            for file in self._path.glob("??/*"):
+                with contextlib.suppress(FileNotFoundError):  # dropped just now
+                    status = file.stat()
+                    found.append((status.st_mtime_ns, Held(file.name, status.st_size)))
+        return [blob for _, blob in sorted(found)]
 
     def __contains__(self, digest: object) -> bool:
         return (

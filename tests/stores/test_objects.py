@@ -1,0 +1,122 @@
+"""Stores and boards in object stores: a folder, memory, and a real S3 server if there is one."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from members import EXPERIMENT, MEMBERS, PROPOSAL, KeyedSigner, ballot
+
+from colearn.boards.local import LocalBoard
+from colearn.boards.objects import ObjectBoard
+from colearn.errors import BlobCorrupt, BlobMissing, ConfigError, Equivocation
+from colearn.peers.bucket import bucket
+from colearn.records import Candidate, Choice, Scores, digest_of, encode
+from colearn.stores.objects import ObjectStore
+from colearn.testing import check_board, check_store
+
+BLOB = bytes(range(256)) * 2_000
+
+
+@pytest.fixture(params=["memory", "file"])
+def make(request, tmp_path):
+    """Opens a bucket, empty each time."""
+    numbers = count()
+
+    def opened():
+        folder = tmp_path / f"bucket {next(numbers)}"
+        return bucket("memory://" if request.param == "memory" else folder.as_uri())
+
+    return opened
+
+
+def board_of(member, shared):
+    """A member's board in a shared bucket."""
+    return ObjectBoard(
+        shared,
+        LocalBoard(EXPERIMENT),
+        experiment=EXPERIMENT,
+        members=lambda: MEMBERS,
+        signer=KeyedSigner(member),
+    )
+
+
+def test_the_store_keeps_the_promises(make):
+    """The conformance kit passes, with room for its largest blob."""
+
+    class Roomy(ObjectStore):
+        def open(self, digest, most_bytes=None):
+            return super().open(digest, 2**30 if most_bytes is None else most_bytes)
+
+    check_store(lambda: Roomy(make()))
+
+
+def test_bytes_that_were_changed_or_are_too_many_are_corrupt(make):
+    """Whoever writes to the bucket cannot pass off other bytes, nor fill a reader's memory."""
+    shared = make()
+    store = ObjectStore(shared)
+    digest = store.put([BLOB])
+    assert b"".join(store.open(digest, len(BLOB))) == BLOB
+    for most in (None, len(BLOB) - 1):
+        with pytest.raises(BlobCorrupt, match="expected at most"):
+            store.open(digest, most)
+    shared.put(f"blobs/{digest}", b"else")
+    with pytest.raises(BlobCorrupt, match="hashes to"):
+        store.open(digest, len(BLOB))
+    with pytest.raises(BlobMissing):
+        store.open("../" + digest[3:])
+
+
+def test_the_board_keeps_the_promises(make):
+    """The conformance kit passes on a member's end of the board."""
+    check_board(
+        lambda experiment: ObjectBoard(
+            make(),
+            LocalBoard(experiment),
+            experiment=experiment,
+            members=lambda: experiment.members,
+            signer=KeyedSigner("alice", experiment),
+        )
+    )
+
+
+def test_members_read_what_others_posted_and_nobody_posts_twice(make):
+    """Notes pass through the bucket; a second, other note is refused by whoever holds none."""
+    shared = make()
+    ada, bob = board_of("ada", shared), board_of("bob", shared)
+    bob.post(ballot("bob"), Scores(0, "bob", 0.5, 0.5))
+    bob.post(ballot("bob"))
+    assert ada.wait(0, 0, 5)
+    assert ada.read(0) == [ballot("bob")]
+    assert ada.read(1) == []
+    again = board_of("bob", shared)
+    with pytest.raises(Equivocation, match="'bob' has posted another ballot for round 0"):
+        again.post(ballot("bob", Choice.REJECT))
+    assert again.read(0) == [ballot("bob")]
+
+
+def test_notes_that_are_not_their_senders_are_left_out(make):
+    """Forged, misplaced, giant and foreign objects in the bucket are passed over."""
+    shared = make()
+    ada = board_of("ada", shared)
+    folder = ada._round(0)
+    forged = Candidate(0, "bob", PROPOSAL, "0" * 64)
+    misplaced = encode(KeyedSigner("bob").sign(Candidate(1, "bob", PROPOSAL)))
+    for name, content in {
+        ada._path(forged): encode(forged),
+        f"{folder}/candidate-{digest_of([b'cid'])[:40]}": misplaced,
+        f"{folder}/giant": bytes(20_000),
+        f"{folder}/nonsense": b"\xff",
+        ada._path(ballot("eve")): encode(ballot("eve")),
+    }.items():
+        shared.put(name, content)
+    assert ada.read(0) == []
+    board_of("cid", shared).post(ballot("cid"))
+    assert ada.read(0) == [ballot("cid")]
+
+
+@pytest.mark.parametrize("url", ["", "s3://", "ftp://x/y", "bucket", "https://example.org/x"])
+def test_other_urls_are_refused(url):
+    """What is no object store is said to be none, in one line."""
+    with pytest.raises(ConfigError, match="names no object store"):
+        bucket(url)
