@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src/colearn/ledgers/contracts/CollectiveLe
 
 def compiled(source: str) -> str:
     """The text of the file that is shipped, for a source."""
-    output = vyper.compile_code(source, output_formats=["abi", "bytecode"])
+    output = vyper.compile_code(source, output_formats=["abi", "bytecode", "bytecode_runtime"])
     shipped = {"compiler": f"vyper {vyper.__version__}", **output}
     return json.dumps(shipped, indent=1) + "\n"
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
+
+from colearn.ledgers.anvil import INSTALL, VARIABLE, find_anvil
 
 IN_CI = bool(os.environ.get("CI"))
 
@@ -32,3 +35,15 @@ def optional() -> Callable[[str], ModuleType]:
             pytest.skip(message)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def anvil_program() -> Path:
+    """The program of anvil: missing, it skips the test here and fails it in CI."""
+    program = find_anvil()
+    if program is None:
+        message = f"anvil is not installed: {INSTALL}, or set {VARIABLE} to its program"
+        if IN_CI:
+            pytest.fail(message)
+        pytest.skip(message)
+    return program

@@ -85,7 +85,9 @@ def test_what_the_chain_says_is_the_whole_ledger() -> None:
     """Somebody who comes later, with no key, reads the same entries, state and decisions."""
     ledger = found()
     fill(ledger)
-    late = EthereumLedger(EXPERIMENT, {}, chain=chain(), address=ledger.address)
+    late = EthereumLedger(
+        EXPERIMENT, {}, chain=chain(), address=ledger.address, first_block=ledger.first_block
+    )
     assert late.events() == ledger.events()
     assert late.view() == ledger.view()
     assert late.decisions() == ledger.decisions()
@@ -151,7 +153,13 @@ def test_together_means_all_or_nothing() -> None:
 def test_only_the_owner_of_a_key_acts() -> None:
     """Without a member's key nothing is sent for it, and the error says whose."""
     ledger = found()
-    mine = EthereumLedger(EXPERIMENT, {BOB: KEYS[BOB]}, chain=chain(), address=ledger.address)
+    mine = EthereumLedger(
+        EXPERIMENT,
+        {BOB: KEYS[BOB]},
+        chain=chain(),
+        address=ledger.address,
+        first_block=ledger.first_block,
+    )
     with pytest.raises(LedgerError, match=f"no key of {ADA}"):
         mine.submit(Pass(0, ADA))
     with pytest.raises(NotYourTurn):
@@ -164,7 +172,11 @@ def test_two_machines_see_each_other() -> None:
     for member in (BOB, CYD):
         keys = {member: KEYS[member]}
         ledgers[member] = EthereumLedger(
-            EXPERIMENT, keys, chain=chain(), address=ledgers[ADA].address
+            EXPERIMENT,
+            keys,
+            chain=chain(),
+            address=ledgers[ADA].address,
+            first_block=ledgers[ADA].first_block,
         )
     events: list[Event] = [
         Propose(0, ADA, DIGEST),
@@ -209,8 +221,9 @@ def test_a_race_that_is_lost_is_a_refusal() -> None:
     """What was allowed when it was sent, and is refused by the contract, is a refusal too."""
     ledger = found()
     client = Client(chain(), KEYS, 3, ledger.address)
+    sent = client.send([(BOB, "pass_turn", (0,))])
     with pytest.raises(NotYourTurn, match="the contract refuses"):
-        client.call(BOB, "pass_turn", (0,))
+        client.hasten(*sent, client.head().block)
 
 
 def test_missing_web3_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,53 +1,54 @@
-"""One contract as a member's machine sees it: transactions out, log entries in.
-
-Nonces are counted here and gas limits are fixed, so that a transaction takes few
-requests.
-"""
+"""One contract as a member's machine sees it: transactions out, log entries in."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from colearn.errors import BadSignature, ConfigError, LedgerError, MissingExtra
+from colearn.errors import BadSignature, ColearnError, ConfigError, LedgerError, MissingExtra
 from colearn.records import Experiment, digest_of, encode
 
 try:
-    from eth_account import Account
     from eth_tester.exceptions import TransactionFailed
     from requests import RequestException
     from web3 import Web3
-    from web3.exceptions import Web3Exception
+    from web3.exceptions import BlockNotFound, Web3Exception
 
-    from colearn.ledgers.contract import REFUSALS, Values, compiled, rule_to_abi
+    from colearn.ledgers.contract import REFUSALS, Signature, Values, compiled, rule_to_abi
     from colearn.ledgers.inprocess import InProcessChain
-    from colearn.ledgers.signing import key_of
+    from colearn.ledgers.sender import Call, Receipt, Sender, Sent
 except ModuleNotFoundError:
     raise MissingExtra("the Ethereum ledger", "web3", "evm") from None
 
 Chain = InProcessChain | Web3
 """A chain in this process, or a node's, as web3.py gives access to it."""
 
+Depth = int | Literal["finalized"]
+"""How many blocks must lie on a block before it counts, or the chain's own word for it."""
+
 _GAS_LIMIT = 5_000_000
 _GAS_LIMIT_PER_MEMBER = 40_000
-_RECEIPT_SECONDS = 120
-_RECEIPT_POLL_SECONDS = 0.05
-_BLOCK_POLL_SECONDS = 0.25
+_MOST_BLOCKS = 10_000
+_IDLE_SECONDS = 15
 
 
 class Head(NamedTuple):
-    """The newest block, and the ledger time that goes with it."""
+    """The newest block that counts, and the ledger time that goes with it."""
 
     block: int
+    hash: bytes
+    parent: bytes
     time: int
 
 
 class Log(NamedTuple):
-    """A log entry of the contract, decoded, and the time of its block."""
+    """A log entry of the contract, decoded; of its block, number, hash and time."""
 
+    block: int
+    hash: bytes
     time: int
+    transaction: bytes
     name: str
     values: Values
 
@@ -60,25 +61,31 @@ class Client:
         keys: Private keys by address, 32 bytes each, of whom this machine acts for.
         members: How many members there are, which bounds the gas of a transaction.
         address: Where the contract is; empty before it is deployed.
+        depth: Which blocks count.
     """
 
     def __init__(
-        self, chain: Chain, keys: Mapping[str, bytes], members: int, address: str = ""
+        self,
+        chain: Chain,
+        keys: Mapping[str, bytes],
+        members: int,
+        address: str = "",
+        *,
+        depth: Depth = 0,
     ) -> None:
         self.address = address
-        self._chain = chain
+        self._here = chain if isinstance(chain, InProcessChain) else None
         self._eth = _eth_of(chain)
-        self._keys = keys
-        self._gas = _GAS_LIMIT + _GAS_LIMIT_PER_MEMBER * members
-        self._nonces: dict[str, int] = {}
+        self._depth = depth
         with _reported():
             self.chain_id: int = self._eth.chain_id
-            self._tip = self._eth.max_priority_fee
+            gas = _GAS_LIMIT + _GAS_LIMIT_PER_MEMBER * members
+            self._sender = Sender(self._eth, self.chain_id, keys, gas)
             self._contract = self._eth.contract(address=address or None, abi=compiled()["abi"])
         self._names = {event().topic: event.name for event in self._contract.events}
 
-    def deploy(self, experiment: Experiment, sender: str) -> str:
-        """Put a contract for an experiment on the chain; return its address.
+    def deploy(self, experiment: Experiment, sender: str) -> Receipt:
+        """Put a contract for an experiment on the chain; return the transaction's receipt.
 
         Raises:
             ConfigError: A member's name is no checksummed address.
@@ -97,94 +104,161 @@ class Client:
             experiment.members,
             rule_to_abi(experiment.rule),
         )
-        receipt = self._send(sender, {"data": construct.data_in_transaction})
-        return str(receipt["contractAddress"])
+        call = Call(sender, {"data": construct.data_in_transaction})
+        with _reported():
+            receipt = self._sender.settle(self._sender.send([call])[0])
+        if receipt["status"] != 1:
+            raise self._refusal(call, receipt["blockNumber"])
+        return receipt
 
-    def call(self, sender: str, name: str, arguments: tuple[Any, ...]) -> None:
-        """Call a function by a transaction, and wait until it is in a block.
+    def check_code(self, experiment: Experiment) -> None:
+        """Refuse a contract that was not made of the source that is shipped, for this experiment.
 
         Raises:
-            RefusedEvent: The contract refuses it.
-            LedgerError: The chain did not take it.
+            LedgerError: There is no contract, or its code is another.
         """
         with _reported():
-            data = self._contract.encode_abi(name, arguments)
-        self._send(sender, {"to": self.address, "data": data})
+            code = bytes(self._eth.get_code(self.address))
+        if not code:
+            raise LedgerError(
+                f"{self.address} holds no contract of colearn's: check address and chain"
+            )
+        runtime = bytes.fromhex(compiled()["bytecode_runtime"].removeprefix("0x"))
+        expected = runtime + bytes.fromhex(digest_of([encode(experiment)]))
+        if code[: len(runtime)] != runtime:
+            raise LedgerError(
+                f"{self.address} holds another contract's code (blake3 {digest_of([code])[:16]}) "
+                f"than this release's: check the address, or use the release that put it there"
+            )
+        if code != expected:
+            raise LedgerError(
+                f"the contract at {self.address} is another experiment's: its experiment is "
+                f"{code[len(runtime) :].hex()}, expected {expected[len(runtime) :].hex()}"
+            )
+
+    def send(self, calls: Sequence[tuple[str, str, tuple[Any, ...]]]) -> list[Sent]:
+        """Send transactions, each given by sender, function and arguments; do not wait.
+
+        Raises:
+            LedgerError: A sender's key is not held, or the chain did not take one.
+        """
+        with _reported():
+            return self._sender.send(
+                [
+                    Call(
+                        sender,
+                        {"to": self.address, "data": self._contract.encode_abi(name, arguments)},
+                    )
+                    for sender, name, arguments in calls
+                ]
+            )
+
+    def hasten(self, sent: Sent, newest: int) -> None:
+        """Look after a transaction of which nothing is seen up to the block ``newest``.
+
+        It is sent again where it is lost, and replaced where it is stuck.
+
+        Raises:
+            RefusedEvent: The contract refused it.
+            BadSignature: It refused a ballot's signature.
+            LedgerError: It was reverted for another reason, or no block takes it.
+        """
+        with _reported():
+            receipt = self._sender.receipt(sent)
+            if receipt is not None and receipt["status"] != 1:
+                raise self._refusal(sent.call, receipt["blockNumber"])
+            if receipt is None or receipt["blockNumber"] <= newest:
+                self._sender.hasten(sent)
 
     def head(self) -> Head:
-        """The newest block and the time; in this process, the time of the block to come."""
+        """The newest block that counts, and the time; in this process, of the block to come."""
         with _reported():
-            block = self._eth.get_block("latest")
-        if isinstance(self._chain, InProcessChain):
-            return Head(block["number"], self._chain.now())
-        return Head(block["number"], block["timestamp"])
+            block = self._eth.get_block("finalized" if self._depth == "finalized" else "latest")
+            if isinstance(self._depth, int) and self._depth > 0:
+                block = self._eth.get_block(max(0, block["number"] - self._depth))
+        self._sender.base_fee = block.get("baseFeePerGas", 0)
+        now = self._here.now() if self._here else block["timestamp"]
+        return Head(block["number"], bytes(block["hash"]), bytes(block["parentHash"]), now)
 
-    def logs(self, first: int, last: int) -> list[Log]:
-        """What the contract logged in blocks ``first`` to ``last``, in order."""
-        times: dict[int, int] = {}
-        logs = []
+    def holds(self, block: int, hashed: bytes) -> bool:
+        """Whether a block is on the chain still."""
         with _reported():
-            wanted = {"address": self.address, "fromBlock": first, "toBlock": last}
-            for log in self._eth.get_logs(wanted):
-                block = log["blockNumber"]
-                if block not in times:
-                    times[block] = self._eth.get_block(block)["timestamp"]
-                name = self._names[log["topics"][0].to_0x_hex()]
-                decoded = self._contract.events[name]().process_log(log)
-                logs.append(Log(times[block], name, decoded["args"]))
-        return logs
+            try:
+                return bytes(self._eth.get_block(block)["hash"]) == hashed
+            except BlockNotFound:
+                return False
+
+    def logs(self, first: int, head: Head) -> list[Log] | None:
+        """What the contract logged from block ``first`` on, in order; None if ``head`` is gone."""
+        logs: list[Log] = []
+        with _reported():
+            if first == head.block and not self._here:
+                return [self._log(log, head) for log in self._logged({"blockHash": head.hash})]
+            for start in range(first, head.block + 1, _MOST_BLOCKS):
+                last = min(start + _MOST_BLOCKS - 1, head.block)
+                for log in self._logged({"fromBlock": start, "toBlock": last}):
+                    logs.append(self._log(log, head, logs[-1] if logs else None))
+        return logs if self._here or self.holds(head.block, head.hash) else None
+
+    def signatures(self, transaction: bytes) -> list[Signature] | None:
+        """The votes' signatures in a transaction's data; None if it has none for the contract."""
+        with _reported():
+            sent = self._eth.get_transaction(transaction)
+            if sent.get("to") != self.address:
+                return None
+            function, values = self._contract.decode_function_input(sent["input"])
+            given = values.get("signatures") if function.fn_name == "propose_with_votes" else None
+            return None if given is None else [(r, last) for r, last in given]
 
     def jump(self, until: int) -> bool:
         """Let time jump, where it is logical; return whether it is."""
-        if not isinstance(self._chain, InProcessChain):
-            return False
-        self._chain.travel(until)
-        return True
+        if self._here:
+            self._here.travel(until)
+        return self._here is not None
 
-    def pause(self) -> None:
-        """Give the chain a moment to make a block."""
-        time.sleep(_BLOCK_POLL_SECONDS)
+    def wake(self, head: Head, until: int) -> None:
+        """Have a chain that makes blocks for transactions only make one, if it is time.
 
-    def _send(self, sender: str, content: dict[str, Any]) -> Mapping[str, Any]:
-        key = key_of(self._keys, sender)
+        It is time once the block to come is due after ``until`` and nobody made one for
+        a while; then somebody whose key is held here sends itself nothing.
+        """
         with _reported():
-            base_fee = self._eth.get_block("latest").get("baseFeePerGas", 0)
-            nonce = self._nonces.pop(sender, None)
-            if nonce is None:
-                nonce = self._eth.get_transaction_count(sender, "pending")
-            transaction = {
-                **content,
-                "type": 2,
-                "chainId": self.chain_id,
-                "nonce": nonce,
-                "gas": self._gas,
-                "maxFeePerGas": 2 * base_fee + self._tip,
-                "maxPriorityFeePerGas": self._tip,
-                "value": 0,
-            }
-            signed = Account.sign_transaction(transaction, key)
-            sent = self._eth.send_raw_transaction(signed.raw_transaction)
-            self._nonces[sender] = nonce + 1
-            receipt: Mapping[str, Any] = self._eth.wait_for_transaction_receipt(
-                sent, _RECEIPT_SECONDS, _RECEIPT_POLL_SECONDS
-            )
-        if receipt["status"] != 1:
-            self._explain({**content, "from": sender, "gas": self._gas}, receipt["blockNumber"])
-        return receipt
+            coming = self._eth.get_block("pending")["timestamp"]
+            somebody = self._sender.anybody
+            if coming < until or coming < head.time + _IDLE_SECONDS or somebody is None:
+                return
+            if self._eth.get_block("latest")["timestamp"] < until:
+                self._sender.settle(self._sender.send([Call(somebody, {"to": somebody})])[0])
 
-    def _explain(self, call: dict[str, Any], block: int) -> None:
-        """Raise what stands for the reason of a reverted transaction, found by repeating it."""
+    def _logged(self, wanted: dict[str, Any]) -> list[Mapping[str, Any]]:
+        logged: list[Mapping[str, Any]] = self._eth.get_logs({"address": self.address, **wanted})
+        return logged
+
+    def _log(self, log: Mapping[str, Any], head: Head, before: Log | None = None) -> Log:
+        block, hashed = log["blockNumber"], bytes(log["blockHash"])
+        if before is not None and before.block == block:
+            when = before.time
+        elif block == head.block and not self._here:
+            when = head.time
+        else:
+            when = self._eth.get_block(block)["timestamp"]
+        name = self._names[log["topics"][0].to_0x_hex()]
+        decoded = self._contract.events[name]().process_log(log)
+        return Log(block, hashed, when, bytes(log["transactionHash"]), name, decoded["args"])
+
+    def _refusal(self, call: Call, block: int) -> ColearnError:
+        """What stands for the reason of a reverted transaction, found by repeating it."""
         reason = "for no reason that can be found"
         try:
-            self._eth.call(call, block)
+            self._eth.call({**call.content, "from": call.sender, "gas": self._sender.gas}, block)
         except (TransactionFailed, Web3Exception) as failure:
             reason = str(failure)
         for text, kind in REFUSALS.items():
             if text in reason:
-                raise kind(f"{call['from']}: the contract refuses this: {text}")
+                return kind(f"{call.sender}: the contract refuses this: {text}")
         if "signature" in reason:
-            raise BadSignature(f"the contract refuses what {call['from']} collected: {reason}")
-        raise LedgerError(f"the transaction was reverted: {reason}")
+            return BadSignature(f"the contract refuses what {call.sender} collected: {reason}")
+        return LedgerError(f"the transaction was reverted: {reason}")
 
 
 def _eth_of(chain: Chain) -> Any:

@@ -99,7 +99,7 @@ Values = Mapping[str, Any]
 
 @cache
 def compiled() -> dict[str, Any]:
-    """What the compiler made of the contract: ``abi``, ``bytecode``, ``compiler``."""
+    """What the compiler made: ``abi``, ``bytecode``, ``bytecode_runtime``, and its name."""
     path = files("colearn.ledgers") / "contracts" / "CollectiveLearning.json"
     output: dict[str, Any] = json.loads(path.read_text())
     return output

@@ -2,21 +2,30 @@
 
 Members are called by their checksummed addresses. What the contract logged, folded in
 order by `colearn.rules`, is the ledger: its state, entries and decisions are those of
-any other ledger with the same events at the same times.
+any other ledger with the same events at the same times. When a chain takes blocks
+back, the ledger is folded anew from those that remain.
+
+Ledger time is the time of the newest block that counts, and never a clock's: it stands
+still while no block is made, and an event is judged by the time of its own block, which
+is never before `now`. A chain in this process makes blocks at once, so its time is that
+of the block to come.
 """
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from threading import RLock
-from typing import Self
+from threading import Lock, RLock
+from typing import Any, NamedTuple, Self
 
 from colearn import rules
 from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
-from colearn.ledgers.client import Chain, Client, Log
-from colearn.ledgers.contract import call_of, commitment_on, events_of, rule_to_abi, together
+from colearn.ledgers.client import Chain, Client, Depth, Head, Log
+from colearn.ledgers.contract import call_of, commitment_on, together
+from colearn.ledgers.history import History
 from colearn.ledgers.inprocess import InProcessChain
-from colearn.ledgers.signing import compact_of
+from colearn.ledgers.signing import compact_of, text_of
 from colearn.records import (
     Ballot,
     Digest,
@@ -25,10 +34,27 @@ from colearn.records import (
     Experiment,
     Propose,
     Vote,
-    digest_of,
-    encode,
 )
 from colearn.rules import Decision, State
+
+_MARKS = 256
+_LOST_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.25
+
+
+class _Act(NamedTuple):
+    """Events that one transaction puts on the ledger, all or none."""
+
+    events: tuple[Event, ...]
+    name: str
+    arguments: tuple[Any, ...]
+
+
+class _Mark(NamedTuple):
+    """A block that was the newest once, and how many log entries there were by then."""
+
+    head: Head
+    logs: int
 
 
 class EthereumLedger:
@@ -37,14 +63,17 @@ class EthereumLedger:
     Args:
         experiment: What the members agreed on; the contract must be this experiment's.
         keys: Private keys by address, 32 bytes each, of the members this machine acts for.
-        chain: A chain in this process, or ``Web3(Web3.HTTPProvider(url))``.
+        chain: A chain in this process, or `colearn.ledgers.nodes.connect` to nodes.
         address: Where the contract is.
         first_block: A block at or before the contract's first, to look for it from.
+        depth: A block counts once this many lie on it: 0 where blocks are final at once,
+            as on a chain for development or of Besu with QBFT. Or ``"finalized"``, to
+            leave it to the chain.
 
     Raises:
-        LedgerError: There is no such contract, it is another experiment's, or the node
-            cannot be reached.
-        CorruptLedger: It does not follow the rules, so it is no contract of colearn's.
+        LedgerError: There is no such contract, it is another experiment's or has other
+            code than this release's, or the node cannot be reached.
+        CorruptLedger: It does not follow the rules.
     """
 
     def __init__(
@@ -55,25 +84,27 @@ class EthereumLedger:
         chain: Chain,
         address: str,
         first_block: int = 0,
+        depth: Depth = 0,
     ) -> None:
         self._experiment = experiment
-        self._client = Client(chain, keys, len(experiment.members), address)
+        self._client = Client(chain, keys, len(experiment.members), address, depth=depth)
+        self._client.check_code(experiment)
         self._lock = RLock()
-        self._entries: list[Entry] = []
-        self._decisions: list[Decision] = []
-        head = self._client.head()
-        logs = self._client.logs(first_block, head.block)
-        if not logs:
-            raise LedgerError(f"{address} holds no contract of colearn's: check address and chain")
-        founded = logs.pop(0)
-        self._check_founded(founded)
-        self._state = rules.start(experiment, founded.time)
-        self._take(logs)
-        self._head = head
+        self._sending = Lock()
+        self._first_block = first_block
+        self._head: Head | None = None
+        self._marks: deque[_Mark] = deque(maxlen=_MARKS)
+        self._history = History(experiment, address, self.commitment)
+        self._look()
 
     @classmethod
     def found(
-        cls, experiment: Experiment, keys: Mapping[str, bytes], *, chain: Chain | None = None
+        cls,
+        experiment: Experiment,
+        keys: Mapping[str, bytes],
+        *,
+        chain: Chain | None = None,
+        depth: Depth = 0,
     ) -> Self:
         """Begin an experiment: put its contract on a chain.
 
@@ -82,16 +113,20 @@ class EthereumLedger:
             keys: Private keys by address; the first of them signs and pays.
             chain: The chain; by default a new one in this process, on which all whose
                 keys are given have funds.
+            depth: As of the class; this returns once the contract's block counts.
 
         Raises:
             ConfigError: A member's name is no checksummed address.
             LedgerError: The chain did not take the contract.
         """
         chain = chain or InProcessChain(keys)
-        client = Client(chain, keys, len(experiment.members))
-        first_block = client.head().block
-        address = client.deploy(experiment, next(iter(keys)))
-        return cls(experiment, keys, chain=chain, address=address, first_block=first_block)
+        client = Client(chain, keys, len(experiment.members), depth=depth)
+        receipt = client.deploy(experiment, next(iter(keys)))
+        block = int(receipt["blockNumber"])
+        while client.head().block < block:
+            time.sleep(_LONGEST_PAUSE_SECONDS)
+        address = str(receipt["contractAddress"])
+        return cls(experiment, keys, chain=chain, address=address, first_block=block, depth=depth)
 
     @property
     def experiment(self) -> Experiment:
@@ -108,40 +143,44 @@ class EthereumLedger:
         """Number of the chain; signatures hold on this chain only."""
         return self._client.chain_id
 
+    @property
+    def first_block(self) -> int:
+        """A block at or before the contract's first."""
+        return self._first_block
+
     def now(self) -> int:
-        """Ledger time: the newest block's; in this process, that of the block to come."""
+        """Ledger time: the newest block's that counts; what is submitted comes no earlier."""
         with self._lock:
-            self._look()
-            return self._head.time
+            return self._look().time
 
     def view(self) -> State:
         """The fold of all entries, at the present ledger time."""
         with self._lock:
-            self._look()
-            self._keep(*rules.advance(self._state, self._head.time))
-            return self._state
+            head = self._look()
+            return self._history.advance(head.time)
 
     def events(self, since: int = 0) -> list[Entry]:
         """All entries from position ``since`` on, in order."""
         with self._lock:
             self._look()
-            return self._entries[since:]
+            return self._history.entries[since:]
 
     def decisions(self, since: int = 0) -> list[Decision]:
         """Every round that has ended by now, in order, from position ``since`` on."""
         with self._lock:
             self.view()
-            return self._decisions[since:]
+            return self._history.decisions[since:]
 
     def submit(self, *events: Event) -> Entry:
         """Append events, each by a transaction of its sender; return when they are in blocks.
+
+        All are sent before the first is waited for.
 
         Raises:
             RefusedEvent: The rules do not allow one of them now; those before it stand.
             LedgerError: A sender's key is not held, or the chain did not take a transaction.
         """
-        with self._lock:
-            return [self._submit((event,), *call_of(event)) for event in events][-1]
+        return self._submit([_Act((event,), *call_of(event)) for event in events])
 
     def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
         """Append a proposal and the votes on it, all by one transaction, or nothing.
@@ -157,12 +196,12 @@ class EthereumLedger:
                 transaction.
         """
         with self._lock:
-            members = self.view().members
-            place = {member: index for index, member in enumerate(members)}
-            ballots = sorted(ballots, key=lambda each: place.get(each.sender, len(place)))
-            votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
-            signed = {each.sender: (each.choice, compact_of(each.signature)) for each in ballots}
-            return self._submit((propose, *votes), *together(propose, signed, members))
+            members = self._history.state.members
+        place = {member: index for index, member in enumerate(members)}
+        ballots = sorted(ballots, key=lambda each: place.get(each.sender, len(place)))
+        votes = [Vote(each.round, each.sender, each.proposal, each.choice) for each in ballots]
+        signed = {each.sender: (each.choice, compact_of(each.signature)) for each in ballots}
+        return self._submit([_Act((propose, *votes), *together(propose, signed, members))])
 
     def commitment(self, vote: Vote, salt: str) -> Digest:
         """What hides a vote until it is revealed with the salt; bound to chain and contract."""
@@ -170,61 +209,140 @@ class EthereumLedger:
             chain_id=self._client.chain_id, contract=self.address, vote=vote, salt=salt
         )
 
+    def collected(self) -> list[list[Ballot]]:
+        """The ballots of each proposal that came with votes, as its transaction has them.
+
+        Raises:
+            CorruptLedger: They are not those that the contract logged.
+        """
+        with self._lock:
+            self._look()
+            return [
+                self._ballots(transaction, [each for each in events if isinstance(each, Vote)])
+                for transaction, events in self._history.collected
+            ]
+
     def wait(self, seen: int, until: int) -> None:
-        """Return once there are more than ``seen`` entries or ledger time is ``until``."""
+        """Return once there are more than ``seen`` entries or ledger time is ``until``.
+
+        On a chain that makes blocks for transactions only, this makes one when it is
+        time, if a key is held.
+        """
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             with self._lock:
-                if len(self.events()) > seen or self._head.time >= until:
+                head = self._look()
+                if (
+                    len(self._history.entries) > seen
+                    or head.time >= until
+                    or self._client.jump(until)
+                ):
                     return
-                if self._client.jump(until):
-                    return
-            self._client.pause()
+            if pause == _LONGEST_PAUSE_SECONDS:
+                self._client.wake(head, until)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _submit(self, events: tuple[Event, ...], name: str, arguments: tuple[object, ...]) -> Entry:
-        self._look()
-        state, seen = self._state, len(self._entries)
-        for event in events:
-            state, _ = rules.apply(state, event, self._head.time, self.commitment)
-        self._client.call(events[0].sender, name, arguments)
-        self._look()
-        return next(entry for entry in self._entries[seen:] if entry.event == events[-1])
+    def _submit(self, acts: Sequence[_Act]) -> Entry:
+        with self._sending:
+            allowed, refusal = self._allowed(acts)
+            seen, begun = len(self._history.entries), self._history.begun
+            calls = [(act.events[0].sender, act.name, act.arguments) for act in allowed]
+            sent = self._client.send(calls)
+            waiting = list(zip(allowed, sent, strict=True))
+            pause = _FIRST_PAUSE_SECONDS
+            while True:
+                with self._lock:
+                    head = self._look()
+                    fresh = self._history.entries[seen if begun == self._history.begun else 0 :]
+                ordered = {entry.event: entry for entry in fresh}
+                waiting = [each for each in waiting if each[0].events[-1] not in ordered]
+                if not waiting:
+                    break
+                for _, transaction in waiting:
+                    self._client.hasten(transaction, head.block)
+                time.sleep(pause)
+                pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
+            if refusal is not None:
+                raise refusal
+            return ordered[allowed[-1].events[-1]]
 
-    def _look(self) -> None:
-        """Read what is new on the chain."""
-        head = self._client.head()
-        if head.block > self._head.block:
-            self._take(self._client.logs(self._head.block + 1, head.block))
-        self._head = head
+    def _ballots(self, transaction: bytes, votes: list[Vote]) -> list[Ballot]:
+        signatures = self._client.signatures(transaction)
+        if signatures is None or len(signatures) != len(votes):
+            raise CorruptLedger(
+                f"transaction 0x{transaction.hex()} has not the votes that the contract at "
+                f"{self.address} logged for it"
+            )
+        return [
+            Ballot(vote.round, vote.sender, vote.proposal, vote.choice, text_of(signature))
+            for vote, signature in zip(votes, signatures, strict=True)
+        ]
 
-    def _take(self, logs: list[Log]) -> None:
-        for log in logs:
-            self._keep(*rules.advance(self._state, log.time))
-            for event in events_of(log.name, log.values, self._state):
+    def _allowed(self, acts: Sequence[_Act]) -> tuple[list[_Act], RefusedEvent | None]:
+        """The acts before the first that the rules refuse; and why they do.
+
+        What was read last decides, so that nothing is asked where all is allowed.
+        """
+        with self._lock:
+            allowed, refusal = self._tried(acts, self._head or self._look())
+            if refusal is not None:
+                allowed, refusal = self._tried(acts, self._look())
+            return allowed, refusal
+
+    def _tried(self, acts: Sequence[_Act], head: Head) -> tuple[list[_Act], RefusedEvent | None]:
+        state = self._history.state
+        for place, act in enumerate(acts):
+            for event in act.events:
                 try:
-                    self._keep(*rules.apply(self._state, event, log.time, self.commitment))
-                except RefusedEvent as reason:
-                    raise CorruptLedger(
-                        f"the contract at {self.address} records what the rules refuse: {reason}"
-                    ) from None
-                self._entries.append(Entry(log.time, event))
+                    state, _ = rules.apply(state, event, head.time, self.commitment)
+                except RefusedEvent as refusal:
+                    return list(acts[:place]), refusal
+        return list(acts), None
 
-    def _keep(self, state: State, decisions: tuple[Decision, ...]) -> None:
-        self._state = state
-        self._decisions += decisions
+    def _look(self) -> Head:
+        """Read what is new on the chain; return the newest block that counts."""
+        began = time.monotonic()
+        while True:
+            head, before = self._client.head(), self._head
+            if before is not None and head.hash == before.hash:
+                self._head = head
+                return head
+            if before is not None and head.block < before.block:
+                if time.monotonic() - began < _LOST_SECONDS:
+                    time.sleep(_FIRST_PAUSE_SECONDS)
+                    continue
+                self._go_back()
+            elif before is not None and not self._follows(head, before):
+                self._go_back()
+            first = self._first_block if self._head is None else self._head.block + 1
+            logs = self._client.logs(first, head)
+            if logs is not None:
+                self._take(head, logs)
+                return head
 
-    def _check_founded(self, founded: Log) -> None:
-        """Refuse a contract that is not this experiment's, in any of its terms."""
-        terms = {
-            "experiment": bytes.fromhex(digest_of([encode(self._experiment)])),
-            "initial": bytes.fromhex(self._experiment.initial),
-            "members": list(self._experiment.members),
-            "rule": rule_to_abi(self._experiment.rule),
-        }
-        for name, expected in terms.items():
-            got = founded.values[name]
-            got = tuple(got.values()) if name == "rule" else got
-            if got != expected:
-                raise LedgerError(
-                    f"the contract at {self.address} is another experiment's: "
-                    f"its {name} is {got!r:.100}, expected {expected!r:.100}"
-                )
+    def _follows(self, head: Head, before: Head) -> bool:
+        if head.block == before.block + 1:
+            return head.parent == before.hash
+        return head.block > before.block and self._client.holds(before.block, before.hash)
+
+    def _go_back(self) -> None:
+        """Forget what the chain has taken back: fold anew what came before."""
+        self._head, kept = None, 0
+        while self._marks:
+            head, count = self._marks[-1]
+            if self._client.holds(head.block, head.hash):
+                self._head, kept = head, count
+                break
+            self._marks.pop()
+        self._history.take_back(kept)
+
+    def _take(self, head: Head, logs: list[Log]) -> None:
+        self._history.add(logs)
+        if not self._history:
+            raise LedgerError(
+                f"{self.address} holds no contract of colearn's from block "
+                f"{self._first_block} on: check address, chain and first block"
+            )
+        self._head = head
+        self._marks.append(_Mark(head, len(self._history)))

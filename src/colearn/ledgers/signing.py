@@ -57,8 +57,8 @@ class KeySigner:
         key = key_of(self._keys, note.sender)
         signed = PrivateKey(key).sign_recoverable(self._hash(note), hasher=None)
         r, s, parity = signed[:32], int.from_bytes(signed[32:64]), signed[64]
-        compact = r + (parity << 255 | s).to_bytes(32)
-        return msgspec.structs.replace(note, signature=compact.hex())
+        compact = int.from_bytes(r), parity << 255 | s
+        return msgspec.structs.replace(note, signature=text_of(compact))
 
     def check(self, note: Signed) -> None:
         """Return if the note bears its sender's signature.
@@ -105,6 +105,11 @@ def compact_of(signature: str) -> Signature:
     if not _is_signature(signature):
         raise BadSignature(f"{signature!r:.40} is no signature: expected 128 lower-case hex digits")
     return int(signature[:64], 16), int(signature[64:], 16)
+
+
+def text_of(signature: Signature) -> str:
+    """Write a compact signature as `compact_of` reads it."""
+    return "".join(f"{each:064x}" for each in signature)
 
 
 def key_of(keys: Mapping[str, bytes], address: str) -> bytes:

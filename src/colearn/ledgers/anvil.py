@@ -1,0 +1,140 @@
+"""anvil, a node for development and tests, found on this machine and run.
+
+It is installed by ``npm i @foundry-rs/anvil``, or with Foundry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from colearn.errors import ConfigError, LedgerError
+
+VARIABLE = "ANVIL"
+"""The environment variable that may name anvil's program."""
+
+INSTALL = "npm i @foundry-rs/anvil@1.7.1"
+"""The command that installs it in a folder."""
+
+_START_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_SYSTEMS = {"Linux": "linux", "Darwin": "darwin"}
+_MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def find_anvil() -> Path | None:
+    """Where anvil's program is; None if it is nowhere.
+
+    Looked for where ``ANVIL`` says, on the path, and in the folder ``node_modules`` of
+    the working directory and those above it.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return Path(named) if os.access(named, os.X_OK) else None
+    found = shutil.which("anvil")
+    if found is not None:
+        return Path(found)
+    system, machine = _SYSTEMS.get(platform.system()), _MACHINES.get(platform.machine())
+    package = f"node_modules/@foundry-rs/anvil-{system}-{machine}/bin/anvil"
+    here = Path.cwd()
+    return next(
+        (each / package for each in (here, *here.parents) if (each / package).exists()), None
+    )
+
+
+class Anvil:
+    """A running node, which ends with the ``with`` statement that it is used in.
+
+    Args:
+        port: On loopback; 0 takes a free one.
+        block_seconds: Time from block to block; None: one for each transaction, at once.
+        state: A file that the chain is kept in, every second; what it holds is gone on
+            with.
+
+    Raises:
+        ConfigError: anvil is not installed.
+        LedgerError: It does not start.
+    """
+
+    def __init__(
+        self, *, port: int = 0, block_seconds: int | None = None, state: Path | None = None
+    ) -> None:
+        program = find_anvil()
+        if program is None:
+            raise ConfigError(
+                f"anvil is not installed: {INSTALL}, or set {VARIABLE} to its program"
+            )
+        self.port = port or _free_port()
+        command = [str(program), "--port", str(self.port), "--silent", "--accounts", "1"]
+        if block_seconds is not None:
+            command += ["--block-time", str(block_seconds)]
+        if state is not None:
+            command += ["--state", str(state), "--state-interval", "1"]
+        self._process = subprocess.Popen(  # noqa: S603 - a program that was looked for
+            command, start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        try:
+            self._await_start()
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where it is spoken to."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """End it; what it keeps in a file is complete then."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _await_start(self) -> None:
+        until = time.monotonic() + _START_SECONDS
+        while not _answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise LedgerError(
+                    f"anvil does not start on port {self.port}: is the port taken, "
+                    "or its state file another version's?"
+                )
+            time.sleep(0.02)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])

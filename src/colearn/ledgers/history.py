@@ -1,0 +1,110 @@
+"""What a contract logged, folded by the rules: the ledger as it stands after a log entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from colearn import rules
+from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
+from colearn.ledgers.client import Log
+from colearn.ledgers.contract import events_of, rule_to_abi
+from colearn.records import CommitmentTo, Entry, Event, Experiment, digest_of, encode
+from colearn.rules import Decision, State
+
+
+class History:
+    """The fold of a contract's log entries, which can be taken back.
+
+    Args:
+        experiment: The contract must be this experiment's.
+        address: Where the contract is.
+        commitment: Gives the commitment that a vote and a salt make there.
+
+    Attributes:
+        entries: Every event, in order.
+        decisions: Every round that has ended, in order.
+        state: The state after the last entry, or at the time it was last advanced to.
+        collected: Proposals that came with votes: the transaction, and its events.
+        begun: How often it was begun anew.
+    """
+
+    state: State
+
+    def __init__(self, experiment: Experiment, address: str, commitment: CommitmentTo) -> None:
+        self.begun = 0
+        self._experiment = experiment
+        self._address = address
+        self._commitment = commitment
+        self._begin()
+
+    def __len__(self) -> int:
+        """How many log entries it is of."""
+        return len(self._logs)
+
+    def add(self, logs: Sequence[Log]) -> None:
+        """Fold further log entries.
+
+        Raises:
+            LedgerError: The contract is another experiment's.
+            CorruptLedger: It does not follow the rules.
+        """
+        for log in logs:
+            if not self._logs:
+                self._check_founded(log)
+                self.state = rules.start(self._experiment, log.time)
+            else:
+                self._add(log)
+            self._logs.append(log)
+
+    def take_back(self, count: int) -> None:
+        """Forget all but the first log entries."""
+        logs = self._logs[:count]
+        self._begin()
+        self.add(logs)
+
+    def advance(self, now: int) -> State:
+        """Let ledger time pass, and return the state."""
+        self._keep(*rules.advance(self.state, now))
+        return self.state
+
+    def _begin(self) -> None:
+        self.begun += 1
+        self.entries: list[Entry] = []
+        self.decisions: list[Decision] = []
+        self.collected: list[tuple[bytes, list[Event]]] = []
+        self._logs: list[Log] = []
+
+    def _add(self, log: Log) -> None:
+        self.advance(log.time)
+        events = events_of(log.name, log.values, self.state)
+        for event in events:
+            try:
+                self._keep(*rules.apply(self.state, event, log.time, self._commitment))
+            except RefusedEvent as reason:
+                raise CorruptLedger(
+                    f"the contract at {self._address} records what the rules refuse: {reason}"
+                ) from None
+            self.entries.append(Entry(log.time, event))
+        if log.name == "ProposedWithVotes":
+            self.collected.append((log.transaction, events))
+
+    def _keep(self, state: State, decisions: tuple[Decision, ...]) -> None:
+        self.state = state
+        self.decisions += decisions
+
+    def _check_founded(self, founded: Log) -> None:
+        """Refuse a contract that is not this experiment's, in any of its terms."""
+        terms = {
+            "experiment": bytes.fromhex(digest_of([encode(self._experiment)])),
+            "initial": bytes.fromhex(self._experiment.initial),
+            "members": list(self._experiment.members),
+            "rule": rule_to_abi(self._experiment.rule),
+        }
+        for name, expected in terms.items():
+            got = founded.values.get(name)
+            got = tuple(got.values()) if name == "rule" and got else got
+            if got != expected:
+                raise LedgerError(
+                    f"the contract at {self._address} is another experiment's: "
+                    f"its {name} is {got!r:.100}, expected {expected!r:.100}"
+                )

@@ -1,0 +1,147 @@
+"""Nodes of a chain, spoken to as if they were one: none of them is trusted alone.
+
+What decides is asked of every node that answers: chain id, code, blocks and log
+entries. Where they differ nothing is believed. The newest block is the newest that all
+of them have, so that a node which lags behind holds the others up, and does not look
+like a lie.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from requests import RequestException
+from web3 import HTTPProvider, Web3
+from web3.providers.base import JSONBaseProvider
+
+from colearn.errors import ConfigError, LedgerError
+
+_TIMEOUT_SECONDS = 10
+_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
+_ASKED_OF_ALL = {"eth_chainId", "eth_getCode", "eth_getLogs", "eth_getBlockByNumber"}
+_TAGS = {"latest", "finalized", "safe"}
+
+
+def connect(urls: Sequence[str]) -> Web3:
+    """Give access to a chain by the URLs of its nodes, one or more.
+
+    Raises:
+        ConfigError: There is no URL, or one is not of HTTP.
+    """
+    if not urls:
+        raise ConfigError("no node: give the URL of one, such as http://127.0.0.1:8545")
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"{url!r:.100} is no URL of a node: it begins with http:// or https://"
+            )
+    return Web3(Nodes(urls))
+
+
+class Disagreement(Exception):
+    """Two nodes tell different things about one chain."""
+
+
+class Nodes(JSONBaseProvider):
+    """A provider of web3.py for several nodes of one chain.
+
+    Args:
+        urls: Of the nodes.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        super().__init__()
+        self._nodes = {
+            url: HTTPProvider(
+                url,
+                request_kwargs={"timeout": _TIMEOUT_SECONDS},
+                exception_retry_configuration=None,
+            )
+            for url in urls
+        }
+
+    def make_request(self, method: Any, params: Any) -> Any:
+        """Ask one node, or all of them where they must agree; try again where none answers.
+
+        Raises:
+            LedgerError: No node answers, or they disagree.
+        """
+        ask = self._ask_all if method in _ASKED_OF_ALL and len(self._nodes) > 1 else self._ask_one
+        failure: Exception | None = None
+        for pause in (*_PAUSES_SECONDS, None):
+            try:
+                return ask(method, params)
+            except (RequestException, Disagreement, ValueError) as reason:
+                failure = reason
+            if pause is not None:
+                time.sleep(pause)
+        if isinstance(failure, Disagreement):
+            raise LedgerError(f"the chain's nodes disagree, so none is believed: {failure}")
+        names = ", ".join(self._nodes)
+        line = " ".join(f"{type(failure).__name__}: {failure}".split())
+        raise LedgerError(f"none of the chain's nodes answers ({names}): {line:.200}")
+
+    def is_connected(self, show_traceback: bool = False) -> bool:
+        """Whether one of them answers."""
+        try:
+            self._ask_one("eth_chainId", [])
+        except (RequestException, ValueError):
+            if show_traceback:
+                raise
+            return False
+        return True
+
+    def _ask_one(self, method: Any, params: Any) -> Any:
+        """The answer of the first node that gives one."""
+        *others, last = self._nodes.values()
+        for node in others:
+            try:
+                return node.make_request(method, params)
+            except (RequestException, ValueError):
+                continue
+        return last.make_request(method, params)
+
+    def _ask_all(self, method: Any, params: Any) -> Any:
+        """The answer that all nodes give which answer at all."""
+        if method == "eth_getBlockByNumber" and params[0] in _TAGS:
+            answers = self._answers(method, params)
+            blocks = [each["result"] for each in answers.values() if each.get("result")]
+            if not blocks:
+                return next(iter(answers.values()))
+            params = [min((each["number"] for each in blocks), key=_number), *params[1:]]
+        answers = self._answers(method, params)
+        (first, answer), *others = answers.items()
+        for other, another in others:
+            if _essence(method, another) != _essence(method, answer):
+                raise Disagreement(f"{first} and {other} differ on {method} {params!r:.120}")
+        return answer
+
+    def _answers(self, method: Any, params: Any) -> dict[str, Any]:
+        answers: dict[str, Any] = {}
+        failure: Exception | None = None
+        for url, node in self._nodes.items():
+            try:
+                answers[url] = node.make_request(method, params)
+            except (RequestException, ValueError) as reason:
+                failure = reason
+        if not answers and failure is not None:
+            raise failure
+        return answers
+
+
+def _number(text: str) -> int:
+    return int(text, 16)
+
+
+def _essence(method: str, answer: Any) -> Any:
+    """What two nodes must agree on in their answers."""
+    if "result" not in answer:
+        return "an error"
+    result = answer["result"]
+    if method == "eth_getBlockByNumber" and result:
+        return result["hash"]
+    if method == "eth_getLogs":
+        return [(each["blockHash"], each["topics"], each["data"]) for each in result]
+    return result

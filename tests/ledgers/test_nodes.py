@@ -1,0 +1,85 @@
+"""Several nodes as one: what is asked of all, and what is made of their answers."""
+
+from __future__ import annotations
+
+import pytest
+from requests import ConnectionError as RequestsConnectionError
+
+from colearn.errors import ConfigError, LedgerError
+from colearn.ledgers import nodes
+from colearn.ledgers.nodes import Nodes, connect
+
+
+class Script:
+    """A node that answers as it is told; an exception stands for no answer."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def make_request(self, method, params):
+        self.asked.append((method, params))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return {"result": answer}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Retries without pauses."""
+    monkeypatch.setattr(nodes, "_PAUSES_SECONDS", (0, 0))
+
+
+def among(**scripts):
+    """A provider for scripted nodes."""
+    provider = Nodes([])
+    provider._nodes = scripts
+    return provider
+
+
+DOWN = RequestsConnectionError("refused")
+
+
+def test_an_answer_is_tried_for_again():
+    """A node that fails for a moment is asked again; one that stays down is named."""
+    node = Script(DOWN, DOWN, "0x1")
+    assert among(a=node).make_request("eth_gasPrice", []) == {"result": "0x1"}
+    assert len(node.asked) == 3
+    with pytest.raises(LedgerError, match=r"none of the chain's nodes answers \(a\).*refused"):
+        among(a=Script(DOWN)).make_request("eth_gasPrice", [])
+
+
+def test_what_decides_is_asked_of_all():
+    """One differing chain id is enough to believe none; a node that is down does not count."""
+    assert among(a=Script("0x1"), b=Script("0x1")).make_request("eth_chainId", [])
+    assert among(a=Script(DOWN), b=Script("0x1")).make_request("eth_chainId", [])
+    with pytest.raises(LedgerError, match="disagree, so none is believed: a and c differ"):
+        among(a=Script("0x1"), b=Script("0x1"), c=Script("0x2")).make_request("eth_chainId", [])
+
+
+def test_the_newest_block_is_one_that_all_have():
+    """A node that lags holds the others up; at that height all must have one hash."""
+    ahead, behind = {"number": "0x10", "hash": "h16"}, {"number": "0xf", "hash": "h15"}
+    a, b = Script(ahead, behind), Script(behind)
+    answer = among(a=a, b=b).make_request("eth_getBlockByNumber", ["latest", False])
+    assert answer == {"result": behind}
+    assert a.asked[-1] == ("eth_getBlockByNumber", ["0xf", False])
+    lying = Script(ahead, {"number": "0xf", "hash": "other"})
+    with pytest.raises(LedgerError, match="disagree"):
+        among(a=lying, b=b).make_request("eth_getBlockByNumber", ["latest", False])
+
+
+def test_log_entries_are_compared():
+    """A node that leaves a log entry out is found out."""
+    log = {"blockHash": "h", "topics": ["t"], "data": "d"}
+    with pytest.raises(LedgerError, match="differ on eth_getLogs"):
+        among(a=Script([log]), b=Script([])).make_request("eth_getLogs", [{}])
+    assert among(a=Script([log]), b=Script([dict(log)])).make_request("eth_getLogs", [{}])
+
+
+def test_urls_are_checked():
+    """What is no URL of a node is refused before anything is asked."""
+    with pytest.raises(ConfigError, match="no node: give the URL"):
+        connect([])
+    with pytest.raises(ConfigError, match="'localhost:8545' is no URL"):
+        connect(["localhost:8545"])
