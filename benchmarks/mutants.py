@@ -21,6 +21,7 @@ from test_contract import LockStep  # noqa: E402
 
 EXAMPLES = 40
 ABOUT_ANOTHER = 'assert proposal == self._proposals[slot], "colearn: wrong proposal"'
+AGAIN = "        self._voted_beyond[slot] = round << 192 | beyond ^ bit\n"
 
 BUGS = {
     "a deadline still counts": (
@@ -35,7 +36,10 @@ BUGS = {
         "        head = self._closed(head, False)\n        deadline +=",
         "        head = self._closed(head, True)\n        deadline +=",
     ),
-    "one approval too few accepts": ("if approvals > too_few and", "if approvals >= too_few and"),
+    "one approval too few accepts": (
+        "if approvals > too_few and approvals",
+        "if approvals >= too_few and approvals",
+    ),
     "one vote too few is a quorum": (
         "approvals + others > seat >> NO_QUORUM",
         "approvals + others >= seat >> NO_QUORUM",
@@ -54,7 +58,7 @@ BUGS = {
         f"        {ABOUT_ANOTHER}\n        index",
         "        index",
     ),
-    "a late vote is about any proposal": (
+    "a late vote, or a commitment, is about any proposal": (
         f"    {ABOUT_ANOTHER}\n    index",
         "    index",
     ),
@@ -107,7 +111,10 @@ BUGS = {
         "        self._seats[convert(self._word(group, MEMBERS + index), address)] = 0\n",
         "        pass\n",
     ),
-    "endorsements outlive a change": ("abi_encode(self._since, change)", "abi_encode(change)"),
+    "endorsements outlive a change": (
+        "abi_encode(self._since, change.kind,",
+        "abi_encode(change.kind,",
+    ),
     "an endorsement withdrawn still counts": (
         "        self._backers[before] -= 1\n",
         "        pass\n",
@@ -117,13 +124,130 @@ BUGS = {
         "if backers * self._word(self._group, GOVERNANCE_DEN) >= share:",
     ),
     "a second change undoes the first": (
-        "self._next_group if head & CHANGING != 0 else self._group",
-        "self._group",
+        "return self._next_group if head & CHANGING != 0 else self._group",
+        "return self._group",
     ),
     "a change is scheduled twice": ("        self._scheduled[key] = True\n", ""),
     "a member twice in the group": (
         '        assert change.successor not in before, "colearn: invalid change"\n',
         "        pass\n",
+    ),
+    # Rotations.
+    "a rotation voids endorsements": (
+        "    if self._agreed:\n        self._since = since\n",
+        "    if True:\n        self._since = since\n",
+    ),
+    "a change that was agreed on voids no endorsements": (
+        "        self._since = since\n",
+        "        pass\n",
+    ),
+    "a member rotates against what was agreed on": (
+        '    assert not self._agreed, "colearn: invalid change"\n',
+        "",
+    ),
+    "a member flees from a removal by a rotation": (
+        "    self._names[self._since][successor] = name\n",
+        "",
+    ),
+    "a key given up keeps its name": (
+        "    self._names[self._since][msg.sender] = keccak256(abi_encode(name, successor))\n",
+        "",
+    ),
+    "a newcomer is called by the name of a member": (
+        "    if change.kind != ADD:\n        member = self._name",
+        "    if True:\n        member = self._name",
+    ),
+    "a rotation undoes the one before": (
+        "    latest: address = self._latest(head)\n    change: Change",
+        "    latest: address = self._group\n    change: Change",
+    ),
+    "after one rotation no member ever rotates again": (
+        "        self._agreed = False\n",
+        "        pass\n",
+    ),
+    "the log of a rotation names the sender twice": (
+        "log Rotated(member=msg.sender, successor=successor)",
+        "log Rotated(member=msg.sender, successor=msg.sender)",
+    ),
+    # Secret votes.
+    "secret votes are cast in the open": (
+        "phase: uint256 = VOTING >> (seat >> SECRET & 1)",
+        "phase: uint256 = VOTING",
+    ),
+    "signed votes are taken where votes are secret": (
+        'assert voted == 0 or head & VOTING != 0, "colearn: wrong phase"',
+        "pass",
+    ),
+    "late votes are taken in the open where they were secret": (
+        '    assert seat >> SECRET & 1 == 0, "colearn: wrong phase"\n',
+        "",
+    ),
+    "late, nobody remembers that votes were secret": (
+        "                | min(self._word(group, REVEAL_SECONDS), 1) << SECRET\n",
+        "",
+    ),
+    "votes are revealed while others still commit": (
+        "        if head & REVEALING == 0:\n",
+        "        if head & (COMMITTING | REVEALING) == 0:\n",
+    ),
+    "members commit when others have revealed": (
+        "    if head & COMMITTING == 0:\n        self._refuse",
+        "    if head & (COMMITTING | REVEALING) == 0:\n        self._refuse",
+    ),
+    "any vote may be revealed": (
+        '    assert self._commitments[slot][index] == vote, "colearn: wrong reveal"\n',
+        "",
+    ),
+    "a commitment may be copied": (
+        "abi_encode(chain.id, self, round, msg.sender, self",
+        "abi_encode(chain.id, self, round, empty(address), self",
+    ),
+    "a commitment holds on every contract": (
+        "abi_encode(chain.id, self, round, msg.sender, self",
+        "abi_encode(chain.id, empty(address), round, msg.sender, self",
+    ),
+    "a vote is revealed twice": ("        after = head ^ bit\n", "        after = head\n"),
+    "beyond the head, a vote is revealed twice": (AGAIN, ""),
+    "votes are revealed when all but one have committed": (
+        "round, seat) == voters:",
+        "round, seat) >= voters - 1:",
+    ),
+    "a last commitment waits for the deadline": (
+        "round, seat) == voters:",
+        "round, seat) > voters:",
+    ),
+    "commitments beyond the head do not count": (
+        "    if seat >> SEATS & SEATS_MASK > IN_HEAD:\n",
+        "    if False:\n",
+    ),
+    "commitments have as long as votes have": (
+        "        deadline += self._word(group, REVEAL_SECONDS)\n",
+        "        deadline += self._word(group, VOTE_SECONDS)\n",
+    ),
+    "the last to commit leaves as long as for votes": (
+        "_word(convert(seat & GROUP_MASK, address), REVEAL_SECONDS)",
+        "_word(convert(seat & GROUP_MASK, address), VOTE_SECONDS)",
+    ),
+    "at its deadline a commitment still counts": (
+        "        if block.timestamp < deadline:\n            return self._revealing",
+        "        if block.timestamp <= deadline:\n            return self._revealing",
+    ),
+    "those that did not commit are waited for": (
+        "    if approvals + hidden <= too_few or cast + hidden <= no_quorum:\n",
+        "    if others + too_few + 1 >= (seat >> SEATS & SEATS_MASK) + (seat >> PROPOSER_TOO):\n",
+    ),
+    "revealed, one approval too few accepts": (
+        "if approvals > too_few and cast",
+        "if approvals >= too_few and cast",
+    ),
+    "revealed, one vote too few is a quorum": ("and cast > no_quorum:", "and cast >= no_quorum:"),
+    "a quorum that is out of reach is waited for": (
+        "approvals + hidden <= too_few or cast + hidden <= no_quorum",
+        "approvals + hidden <= too_few",
+    ),
+    "revealed, a rejection is an approval": (
+        "        else:\n            others += 1\n        hidden",
+        "        else:\n            approvals += 1\n        hidden",
     ),
 }
 

@@ -16,6 +16,7 @@ from colearn.records import (
     WIRE_VERSION,
     AddMember,
     Choice,
+    Commit,
     Endorse,
     Entry,
     Experiment,
@@ -24,6 +25,8 @@ from colearn.records import (
     Propose,
     RemoveMember,
     ReplaceMember,
+    Reveal,
+    Rotate,
     Rule,
     Scores,
     SetRule,
@@ -46,6 +49,7 @@ rules = st.builds(
     quorum=shares,
     propose_seconds=st.integers(1, 10**9),
     vote_seconds=st.integers(1, 10**9),
+    reveal_seconds=st.integers(0, 10**9),
     governance=st.sampled_from([Fraction(1, 2), Fraction(2, 3), Fraction(65_534, 65_535)]),
 )
 changes = st.one_of(
@@ -58,7 +62,10 @@ events = st.one_of(
     st.builds(Propose, counts, texts, digests),
     st.builds(Pass, counts, texts),
     st.builds(Vote, counts, texts, digests, st.sampled_from(Choice)),
+    st.builds(Commit, counts, texts, digests, digests),
+    st.builds(Reveal, counts, texts, st.sampled_from(Choice), digests),
     st.builds(Endorse, texts, changes),
+    st.builds(Rotate, texts, texts),
 )
 records = st.one_of(
     rules,

@@ -16,15 +16,19 @@ from elections import (
 from colearn import rules
 from colearn.errors import (
     AlreadyEndorsed,
+    AlreadyVoted,
     InvalidChange,
+    NotAMember,
 )
 from colearn.records import (
     Change,
     Endorse,
+    Event,
     Pass,
     Propose,
     RemoveMember,
     ReplaceMember,
+    Rotate,
     Rule,
     SetRule,
     Vote,
@@ -112,3 +116,85 @@ def test_changes_must_make_sense_together() -> None:
         rules.apply(state, Endorse("m0", RemoveMember("m1")), 0)
     state, _ = play(state, Pass(0, "m0"))
     assert state.members == ("m0", "m1")
+
+
+def test_a_member_rotates_its_key_alone_from_the_next_round_on() -> None:
+    """The old key votes to the end of the round; then the new one has place and turn."""
+    state, _ = play(begin(3), Rotate("m1", "new"), Propose(0, "m0", "p"))
+    with pytest.raises(NotAMember):
+        rules.apply(state, Vote(0, "new", "p", YES), 0)
+    state, _ = play(state, Vote(0, "m1", "p", YES), Vote(0, "m2", "p", YES))
+    assert (state.members, state.proposer) == (("m0", "new", "m2"), "new")
+    with pytest.raises(NotAMember):
+        rules.apply(state, Pass(1, "m1"), 0)
+
+
+def test_a_late_vote_is_by_the_key_of_its_round() -> None:
+    """After a rotation, the last round's votes are still the old key's, and so only one each."""
+    state, _ = play(begin(3), Rotate("m1", "new"), Propose(0, "m0", "p"))
+    state, _ = play(state, *(Vote(0, member, "p", YES) for member in ("m1", "m2")))
+    with pytest.raises(NotAMember):
+        rules.apply(state, Vote(0, "new", "p", NO), 0)
+    with pytest.raises(AlreadyVoted):
+        rules.apply(state, Vote(0, "m1", "p", NO), 0)
+
+
+def test_nobody_flees_from_a_removal_by_a_rotation() -> None:
+    """Endorsements follow a member to its new key, within the round and beyond it."""
+    flees = (endorse(begin(4), RemoveMember("m3"), 2), Rotate("m3", "new"))
+    before, _ = play(*flees)
+    after, _ = play(before, Pass(0, "m0"))
+    for state in (before, after):
+        assert state.endorsed == (RemoveMember("new"),) * 2 + (None, None)
+        removed, _ = play(state, Endorse("m2", RemoveMember("new")))
+        removed, _ = play(removed, Pass(removed.round, removed.proposer))
+        assert removed.members == ("m0", "m1", "m2")
+
+
+def test_a_rotation_voids_no_endorsement() -> None:
+    """Nobody can keep others from agreeing by rotating its key again and again."""
+    state = endorse(begin(4), ADD, 2)
+    for number in range(3):
+        state, _ = play(state, Rotate(state.members[3], f"key{number}"))
+        state, _ = play(state, Pass(state.round, state.proposer))
+    state, _ = play(state, Endorse("m2", ADD), Pass(3, "key2"))
+    assert state.members == ("m0", "m1", "m2", "key2", "new")
+
+
+def test_keys_are_handed_on_in_one_round() -> None:
+    """What one member gives up another may take up, in the order of the events."""
+    state, _ = play(
+        begin(3), Endorse("m2", ADD), Rotate("m2", "x"), Rotate("m1", "m2"), Pass(0, "m0")
+    )
+    assert state.members == ("m0", "m2", "x")
+    assert state.endorsed == (None, None, ADD)
+
+
+@pytest.mark.parametrize(
+    ("before", "rotation"),
+    [
+        ((), Rotate("m1", "m1")),
+        ((), Rotate("m1", "m2")),
+        ((), Rotate("m1", "")),
+        ((Rotate("m1", "x"),), Rotate("m1", "y")),
+        ((Rotate("m1", "x"),), Rotate("m1", "x")),
+        ((Rotate("m2", "x"),), Rotate("m1", "x")),
+        (tuple(Endorse(f"m{i}", RemoveMember("m1")) for i in range(3)), Rotate("m1", "x")),
+        (tuple(Endorse(f"m{i}", ADD) for i in range(3)), Rotate("m1", "x")),
+        (tuple(Endorse(f"m{i}", ADD) for i in range(3)), Rotate("m1", "new")),
+    ],
+)
+def test_rotations_that_are_refused(before: tuple[Event, ...], rotation: Rotate) -> None:
+    """To a member, twice in a round, or against what members have agreed on for the next one."""
+    state, _ = play(begin(4), *before)
+    with pytest.raises(InvalidChange):
+        rules.apply(state, rotation, 0)
+
+
+def test_members_agree_on_changes_after_a_rotation() -> None:
+    """A change that is scheduled after a rotation names the new key, and both take effect."""
+    state, _ = play(begin(4), Rotate("m1", "x"))
+    with pytest.raises(InvalidChange):
+        rules.apply(state, Endorse("m0", RemoveMember("m1")), 0)
+    state, _ = play(endorse(state, ReplaceMember("x", "y"), 3), Pass(0, "m0"))
+    assert state.members == ("m0", "y", "m2", "m3")

@@ -9,10 +9,11 @@ import pytest
 
 from colearn import rules
 from colearn.boards.local import LocalBoard
+from colearn.changes import changed
 from colearn.errors import BlobMissing, RefusedEvent
 from colearn.ledgers.local import LocalLedger
 from colearn.protocols import Blob
-from colearn.records import Buffer, Digest, Entry, Event, Note, digest_of
+from colearn.records import Buffer, Digest, Entry, Event, Note, Vote, digest_of
 from colearn.rules import State
 from colearn.stores.memory import MemoryStore
 from colearn.testing import check_board, check_ledger, check_store
@@ -109,6 +110,22 @@ class CountsAbstentions(LocalLedger):
         return rules.msgspec.structs.replace(state, approve=state.approve | state.abstain)
 
 
+class RotatesAtOnce(LocalLedger):
+    """Shows the members as they will be."""
+
+    def view(self) -> State:
+        state = super().view()
+        members, _ = changed(state.members, state.rule, *state.scheduled)
+        return rules.msgspec.structs.replace(state, members=members)
+
+
+class HidesNoVoter(LocalLedger):
+    """Lets a member repeat what another one committed to."""
+
+    def commitment(self, vote: Vote, salt: str) -> Digest:
+        return super().commitment(rules.msgspec.structs.replace(vote, sender=""), salt)
+
+
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
@@ -122,6 +139,8 @@ class CountsAbstentions(LocalLedger):
         (Oversleeps, "returns at once when there are more entries"),
         (NeverWaits, "returns no sooner than its time"),
         (LosesVotesAtOnce, "what several threads submit at once"),
+        (RotatesAtOnce, "goes on with the old one to the end of the round"),
+        (HidesNoVoter, "a commitment is bound to ledger, round, voter"),
         (CountsAbstentions, "view.. is the rules' fold of all entries"),
     ],
 )

@@ -15,27 +15,34 @@ from colearn.errors import (
     InvalidChange,
     NoProposal,
     NotAMember,
+    NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
     RefusedEvent,
+    WrongPhase,
     WrongProposal,
+    WrongReveal,
     WrongRound,
 )
 from colearn.protocols import Ledger
 from colearn.records import (
     AddMember,
     Choice,
+    Commit,
     Endorse,
     Event,
     Experiment,
     Pass,
     Propose,
     RemoveMember,
+    Reveal,
+    Rotate,
     Rule,
     SetRule,
     Vote,
     digest_of,
 )
+from colearn.rules import Phase, State
 from colearn.testing.promises import require, require_error
 
 _INITIAL = digest_of([b"initial"])
@@ -43,6 +50,8 @@ _FIRST = digest_of([b"first"])
 _SECOND = digest_of([b"second"])
 _SECONDS = 100
 _RULE = Rule(propose_seconds=_SECONDS, vote_seconds=_SECONDS)
+_SECRET = Rule(propose_seconds=_SECONDS, vote_seconds=_SECONDS, reveal_seconds=_SECONDS)
+_SALT = digest_of([b"salt"])
 _STEPS = 150
 _NAMES = (*(f"member-{index}" for index in range(24)), "stranger", "newcomer")
 
@@ -67,17 +76,22 @@ def check_ledger(make: Callable[[Experiment], Ledger], names: Sequence[str] = _N
     _check_refusals(make(three), stranger)
     _check_time(make(three))
     _check_threads(make(_experiment(members)))
+    _check_rotation(make(three), newcomer)
+    secret = _experiment(members[:3], _SECRET)
+    _check_commitments(make(secret), make(three))
+    _check_secret_round(make(secret))
     for seed in range(3):
-        ledger, rng = make(_experiment(members[: 3 + seed])), random.Random(seed)  # noqa: S311
+        rng = random.Random(seed)  # noqa: S311 - the same events each time
+        ledger = make(_experiment(members[: 3 + seed], _RULE if seed == 0 else _SECRET))
         _check_against_rules(ledger, _walk(ledger, rng, stranger, newcomer))
 
 
-def _experiment(members: Sequence[str]) -> Experiment:
+def _experiment(members: Sequence[str], rule: Rule = _RULE) -> Experiment:
     return Experiment(
         members=tuple(members),
         initial=_INITIAL,
         schema=digest_of([b"schema"]),
-        rule=_RULE,
+        rule=rule,
     )
 
 
@@ -216,6 +230,94 @@ def _check_time(ledger: Ledger) -> None:
     )
 
 
+def _check_rotation(ledger: Ledger, newcomer: str) -> None:
+    first, second, third = ledger.experiment.members
+    ledger.submit(Endorse(second, RemoveMember(third)), Rotate(third, newcomer))
+    require(
+        ledger.view().members == (first, second, third),
+        "a member whose key is rotated goes on with the old one to the end of the round",
+    )
+    ledger.submit(Pass(0, first))
+    require(
+        ledger.view().members == (first, second, newcomer),
+        "from the next round on, a key that was rotated stands in the place of the old one",
+    )
+    require(
+        ledger.view().endorsed == (None, RemoveMember(newcomer), None),
+        "endorsements follow a member to its new key: nobody flees from a removal",
+    )
+    require_error(
+        InvalidChange,
+        lambda: ledger.submit(Rotate(second, newcomer)),
+        "no key becomes that of two members",
+    )
+
+
+def _check_commitments(ledger: Ledger, another: Ledger) -> None:
+    first, second, _ = ledger.experiment.members
+    vote = Vote(0, first, _FIRST, Choice.APPROVE)
+    others = (
+        Vote(1, first, _FIRST, Choice.APPROVE),
+        Vote(0, second, _FIRST, Choice.APPROVE),
+        Vote(0, first, _SECOND, Choice.APPROVE),
+        Vote(0, first, _FIRST, Choice.REJECT),
+    )
+    commitments = {
+        ledger.commitment(vote, _SALT),
+        ledger.commitment(vote, _FIRST),
+        another.commitment(vote, _SALT),
+        *(ledger.commitment(other, _SALT) for other in others),
+    }
+    require(
+        len(commitments) == 3 + len(others)
+        and ledger.commitment(vote, _SALT) == ledger.commitment(vote, _SALT),
+        "a commitment is bound to ledger, round, voter, proposal, choice and salt, and no more",
+    )
+
+
+def _check_secret_round(ledger: Ledger) -> None:
+    first, second, third = ledger.experiment.members
+    votes = [Vote(0, member, _FIRST, Choice.APPROVE) for member in (second, third)]
+    commits = [Commit(0, vote.sender, _FIRST, ledger.commitment(vote, _SALT)) for vote in votes]
+    reveals = [Reveal(0, vote.sender, Choice.APPROVE, _SALT) for vote in votes]
+    ledger.submit(Propose(0, first, _FIRST), commits[0])
+    _refuse_each(
+        ledger,
+        (
+            (WrongPhase, votes[1]),
+            (WrongPhase, reveals[0]),
+            (AlreadyVoted, commits[0]),
+            (ProposerMayNotVote, Commit(0, first, _FIRST, _SALT)),
+        ),
+    )
+    ledger.submit(commits[1])
+    require(
+        ledger.view().phase is Phase.REVEALING,
+        "votes are revealed as soon as all who may vote have committed to theirs",
+    )
+    _refuse_each(
+        ledger,
+        (
+            (WrongReveal, Reveal(0, second, Choice.REJECT, _SALT)),
+            (WrongReveal, Reveal(0, second, Choice.APPROVE, _FIRST)),
+            (NothingToReveal, Reveal(0, first, Choice.APPROVE, _SALT)),
+        ),
+    )
+    ledger.submit(*reveals)
+    require(
+        ledger.view().round == 1 and ledger.view().current == _FIRST,
+        "votes that are revealed count, and the one that decides closes the round",
+    )
+    ledger.submit(Propose(1, second, _SECOND))
+    deadline = ledger.view().deadline
+    ledger.wait(len(ledger.events()), deadline)
+    require(
+        ledger.view().phase is Phase.REVEALING
+        and ledger.view().deadline == deadline + _SECRET.reveal_seconds,
+        "at the deadline for commitments begins the time in which to reveal",
+    )
+
+
 def _check_threads(ledger: Ledger) -> None:
     first, *voters = ledger.experiment.members
     ledger.submit(Propose(0, first, _FIRST))
@@ -241,7 +343,7 @@ def _check_against_rules(ledger: Ledger, events: Iterator[Event]) -> None:
     for event in events:
         before = ledger.now()
         try:
-            expected, _ = rules.apply(state, event, before)
+            expected, _ = rules.apply(state, event, before, ledger.commitment)
         except RefusedEvent as refusal:
             require_error(
                 type(refusal),
@@ -251,7 +353,7 @@ def _check_against_rules(ledger: Ledger, events: Iterator[Event]) -> None:
         else:
             entry = ledger.submit(event)
             if entry.time != before:
-                expected, _ = rules.apply(state, event, entry.time)
+                expected, _ = rules.apply(state, event, entry.time, ledger.commitment)
             state = expected
         state, _ = rules.advance(state, ledger.now())
         require(
@@ -262,6 +364,8 @@ def _check_against_rules(ledger: Ledger, events: Iterator[Event]) -> None:
 
 def _walk(ledger: Ledger, rng: random.Random, stranger: str, newcomer: str) -> Iterator[Event]:
     """Events that a round may need, some of them wrong, and now and then a wait."""
+    everybody = (*ledger.experiment.members, stranger, newcomer)
+    chosen = {name: rng.choice(list(Choice)) for name in everybody}
     for step in range(_STEPS):
         state = ledger.view()
         round_index = state.round - (rng.random() < 0.2)
@@ -271,14 +375,26 @@ def _walk(ledger: Ledger, rng: random.Random, stranger: str, newcomer: str) -> I
             ledger.wait(len(ledger.events()), ledger.now() + rng.randrange(2 * _SECONDS))
         elif rng.random() < 0.05:
             yield Endorse(member, rng.choice((AddMember(newcomer), SetRule(_STRICTER))))
+        elif rng.random() < 0.03:
+            yield Rotate(member, newcomer)
         elif state.proposal is None and rng.random() < 0.8:
             yield Propose(round_index, state.proposer, proposal)
         elif rng.random() < 0.1:
             yield Pass(round_index, member)
         elif state.last is not None and rng.random() < 0.1:
             yield Vote(state.last.round, member, state.last.proposal, rng.choice(list(Choice)))
+        elif state.rule.reveal_seconds > 0 and rng.random() < 0.9:
+            vote = Vote(max(round_index, 0), member, proposal, chosen[member])
+            yield _secretly(ledger, state, vote)
         else:
             yield Vote(round_index, member, proposal, rng.choice(list(Choice)))
+
+
+def _secretly(ledger: Ledger, state: State, vote: Vote) -> Event:
+    """A vote, in the form that the phase asks for where votes are secret."""
+    if state.phase is Phase.REVEALING:
+        return Reveal(vote.round, vote.sender, vote.choice, _SALT)
+    return Commit(vote.round, vote.sender, vote.proposal, ledger.commitment(vote, _SALT))
 
 
 _STRICTER = Rule(threshold=Fraction(2, 3), quorum=Fraction(1, 3), vote_seconds=_SECONDS // 2)
