@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,23 +34,15 @@ import numpy as np
 from msgspec.structs import replace
 
 from colearn import MachineLearningInterface, ProposedWeights, Weights, drivers, experiment
-from colearn.cli import devnet
+from colearn.drivers import Chain
 from colearn.experiment import Agreement
+from colearn.ledgers.anvil import Anvil
 from colearn.ledgers.keys import new_key, write_key
 from colearn.records import Proposal, Rule, Vote, decode
 from colearn.rules import Outcome
 
 SIZE = 20_000
 DEADLINE_SECONDS = 4
-
-
-def running_chain(folder: Path) -> AbstractContextManager[str]:
-    return devnet.running(free_ports(1)[0], folder / "chain.json")
-
-
-def fund(url: str, addresses: list[str]) -> None:
-    for address in addresses:
-        drivers.connect((url,)).provider.make_request("anvil_setBalance", [address, hex(10**21)])
 
 
 class Walker(MachineLearningInterface):
@@ -84,7 +76,7 @@ class Walker(MachineLearningInterface):
         return self._current
 
 
-def make(data_dir: Path | None, seed: int) -> Walker:
+def make(data_dir: Path | None, seed: int) -> Walker:  # noqa: ARG001 - what `join` gives
     """What `colearn join --learner killing:make` calls."""
     return Walker(goal=float((data_dir / "goal").read_text()) if data_dir else 0.0)
 
@@ -149,7 +141,7 @@ def kill_over_and_over(group: list[Member], kills: int, rng: random.Random, limi
     return done
 
 
-def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreement, list[Member]]:
+def prepare(folder: Path, node: Anvil, members: int, rounds: int) -> tuple[Agreement, list[Member]]:
     """Keys, experiment, contract, and a folder for each member."""
     (folder / "passphrase").write_text("killing")
     addresses = []
@@ -167,10 +159,10 @@ def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreemen
         members=tuple(addresses),
         rule=Rule(propose_seconds=DEADLINE_SECONDS, vote_seconds=DEADLINE_SECONDS),
     )
-    fund(url, addresses)
+    node.fund(addresses)
     agreement = replace(
         agreement,
-        contract=drivers.deploy(agreement.experiment, payer, (url,)),
+        contract=drivers.deploy(agreement.experiment, payer, Chain(rpc=(node.url,))),
         reach={
             each: f"http://127.0.0.1:{port}"
             for each, port in zip(addresses, free_ports(members), strict=True)
@@ -182,7 +174,7 @@ def prepare(folder: Path, url: str, members: int, rounds: int) -> tuple[Agreemen
     for number, address in enumerate(addresses):
         own = folder / str(number)
         command = colearn(
-            "join", file, "--json", "--stay", "--learner", "killing:make", "--rpc", url,
+            "join", file, "--json", "--stay", "--learner", "killing:make", "--rpc", node.url,
             "--key", own / "key.json", "--passphrase-file", folder / "passphrase",
             "--data-dir", own, "--state-dir", own,
         )  # fmt: skip
@@ -214,7 +206,7 @@ class Findings:
 
 def examine(agreement: Agreement, group: list[Member], url: str) -> Findings:
     """Compare what members hold with what the chain says."""
-    ledger = drivers.open_ledger(agreement, (url,), {})
+    ledger = drivers.open_ledger(agreement, Chain(rpc=(url,)))
     votes: dict[tuple[str, int], list[Vote]] = {}
     for entry in ledger.events():
         if isinstance(entry.event, Vote):
@@ -270,20 +262,23 @@ def main() -> None:
     parser.add_argument("--limit-seconds", type=float, default=1_800)
     options = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as name, running_chain(Path(name)) as url:
-        agreement, group = prepare(Path(name), url, options.members, options.rounds)
+    with tempfile.TemporaryDirectory() as name, Anvil(block_seconds=1) as node:
+        agreement, group = prepare(Path(name), node, options.members, options.rounds)
         try:
             for each in group:
                 each.start()
             kills = kill_over_and_over(
-                group, options.kills, random.Random(options.seed), options.limit_seconds
+                group,
+                options.kills,
+                random.Random(options.seed),  # noqa: S311 - no secret
+                options.limit_seconds,
             )
             seconds = time.monotonic() - began
         finally:
             for each in group:
                 if each.alive():
                     each.kill()
-        found = examine(agreement, group, url)
+        found = examine(agreement, group, node.url)
         unfinished = sum(not finished(each) for each in group)
     report(options, kills, seconds, unfinished, found)
 
@@ -304,7 +299,7 @@ def report(
         print(f"  {what:45} {value:6}   must be {must}")
     print(f"  {'proposals accepted':45} {found.accepted:6}")
     print(
-        f"  {'members that hold an accepted model, least':45} {found.least_holders:6}   must be 2 or more"
+        f"  {'members that hold an accepted model, least':45} {found.least_holders:6}   2 or more"
     )
 
 

@@ -42,7 +42,9 @@ class Told:
 class Faulty(LocalLedger):
     """Cannot be read for a while."""
 
-    faults: list = []
+    def __init__(self, *arguments):
+        self.faults = []
+        super().__init__(*arguments)
 
     def view(self):
         if self.faults:

@@ -11,12 +11,13 @@ from pathlib import Path
 from web3 import Web3
 
 from colearn.course import Course
-from colearn.errors import BlobMissing, ConfigError, PeerError
+from colearn.errors import BlobMissing, ConfigError, LedgerError, PeerError
 from colearn.experiment import Agreement, Place, check_outputs, check_schema, weights_beside
 from colearn.journal import Journal
-from colearn.ledgers.client import Client
+from colearn.ledgers.client import Depth
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.ledgers.keys import Key
+from colearn.ledgers.nodes import connect
 from colearn.ledgers.signing import KeySigner
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
@@ -32,58 +33,91 @@ JOURNAL_FILE = "journal.sqlite"
 STORE_FOLDER = "store"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """The chain that an experiment is on.
+
+    Attributes:
+        rpc: URLs of its nodes.
+        depth: Which blocks count, as of `EthereumLedger`.
+    """
+
+    rpc: Sequence[str]
+    depth: Depth = 0
+
+
+def place_of(agreement: Agreement) -> Place:
+    """Where the contract is.
+
+    Raises:
+        ConfigError: The agreement does not say it.
+    """
+    if agreement.contract is None:
+        raise ConfigError(
+            "the experiment is on no chain yet: put it there with colearn deploy, "
+            "or get the file from whoever did"
+        )
+    return agreement.contract
+
+
 def open_ledger(
-    agreement: Agreement, rpc: Sequence[str], keys: Mapping[str, bytes]
+    agreement: Agreement, chain: Chain, keys: Mapping[str, bytes] | None = None
 ) -> EthereumLedger:
     """Open the contract that an agreement names.
 
     Args:
         agreement: What the members agreed on.
-        rpc: URLs of nodes of the contract's chain.
-        keys: Private keys by address; none to only read.
+        chain: The contract's chain.
+        keys: Private keys by address; None to only read.
 
     Raises:
         ConfigError: The agreement names no contract.
         LedgerError: The nodes cannot be reached, are of another chain, or the contract
             is another experiment's.
     """
-    place = agreement.contract
-    if place is None:
-        raise ConfigError(
-            "the experiment is on no chain yet: put it there with colearn deploy, "
-            "or get the file from whoever did"
-        )
-    chain = connect(rpc)
+    place = place_of(agreement)
     return EthereumLedger(
         agreement.experiment,
-        keys,
-        chain=chain,
+        keys or {},
+        chain=connected(place, chain),
         address=place.address,
         first_block=place.first_block,
+        depth=chain.depth,
     )
 
 
-def deploy(experiment: Experiment, payer: Key, rpc: Sequence[str]) -> Place:
+def connected(place: Place, chain: Chain) -> Web3:
+    """Give access to a contract's chain.
+
+    Raises:
+        LedgerError: No node answers, or they are another chain's.
+    """
+    web3 = connect(chain.rpc)
+    found = web3.eth.chain_id
+    if found != place.chain_id:
+        raise LedgerError(
+            f"the chain at {chain.rpc[0]} is number {found}, but the experiment is on "
+            f"{place.chain_id}: name a node of that one with --rpc"
+        )
+    return web3
+
+
+def deploy(experiment: Experiment, payer: Key, chain: Chain) -> Place:
     """Put an experiment's contract on a chain.
 
     Args:
         experiment: What the members agreed on.
         payer: The key of who pays; it need not be a member's.
-        rpc: URLs of nodes of the chain.
+        chain: The chain.
 
     Raises:
         ConfigError: A member's name is no address.
         LedgerError: The chain did not take it.
     """
-    chain, keys = connect(rpc), {payer.address: payer}
-    first_block = Client(chain, keys, len(experiment.members)).head().block
-    ledger = EthereumLedger.found(experiment, keys, chain=chain)
-    return Place(address=ledger.address, chain_id=ledger.chain_id, first_block=first_block)
-
-
-def connect(rpc: Sequence[str]) -> Web3:
-    """Connect to a node."""
-    return Web3(Web3.HTTPProvider(rpc[0]))
+    ledger = EthereumLedger.found(
+        experiment, {payer.address: payer}, chain=connect(chain.rpc), depth=chain.depth
+    )
+    return Place(address=ledger.address, chain_id=ledger.chain_id, first_block=ledger.first_block)
 
 
 def open_store(folder: Path) -> DirectoryStore:
@@ -117,7 +151,7 @@ def open_participant(
     learner: MachineLearningInterface,
     *,
     key: Key,
-    rpc: Sequence[str],
+    chain: Chain,
     folder: Path,
     connection: Connection,
 ) -> Iterator[tuple[Participant, WeightsStore, Network]]:
@@ -128,12 +162,12 @@ def open_participant(
         path: The file that says so; M₀ may lie beside it.
         learner: The member's learner.
         key: The member's private key.
-        rpc: URLs of nodes.
+        chain: The contract's chain.
         folder: Where the member keeps its journal, notes and blobs.
         connection: How it is reached.
     """
     me = key.address
-    ledger = open_ledger(agreement, rpc, {me: key})
+    ledger = open_ledger(agreement, chain, {me: key})
     make_folder(folder)
     with ExitStack() as opened:
         journal = Journal(folder / JOURNAL_FILE, ledger.experiment, me, silent_through=-1)

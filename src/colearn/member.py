@@ -113,36 +113,39 @@ class _Progress:
         self.model = participant.ledger.experiment.initial
         self._ledger = participant.ledger
         self._weights = weights
-        self._rounds_left = rounds
+        self._rounds = rounds
         self._watchers = watchers
         self._entries = self._decisions = 0
 
     def follow(self) -> bool:
-        """Take and tell what is new, in order; return whether the last round is over."""
+        """Tell what is new, in order, and take the model; return whether the end is reached."""
         state = self._ledger.view()
-        decisions = list(self._ledger.decisions(self._decisions))
-        for entry in self._ledger.events(self._entries):
-            self._entries += 1
-            current = getattr(entry.event, "round", 0)
-            while decisions and decisions[0].through < current:
-                self._take(decisions.pop(0))
-            for watcher in self._watchers:
-                watcher.ordered(entry)
-        for decision in decisions:
-            self._take(decision)
+        entries, decisions = self._ledger.events(), self._ledger.decisions()
+        self._tell(entries, decisions)
         for watcher in self._watchers:
             watcher.read(state)
-        return not self._rounds_left
+        settled = [each for each in decisions if each.proposal is not None][: self._rounds]
+        accepted = [each.proposal for each in settled if each.outcome is Outcome.ACCEPTED]
+        before, self.model = self.model, (accepted or [self._ledger.experiment.initial])[-1] or ""
+        if before != self.model:
+            self._weights.forget(before)
+        return len(settled) == self._rounds
 
-    def _take(self, decision: Decision) -> None:
-        self._decisions += 1
-        if not self._rounds_left:
-            return
-        if decision.proposal is not None:
-            self._rounds_left -= 1
-            lost = decision.proposal
-            if decision.outcome is Outcome.ACCEPTED:
-                lost, self.model = self.model, decision.proposal
-            self._weights.forget(lost)
+    def _tell(self, entries: Sequence[Entry], decisions: Sequence[Decision]) -> None:
+        """Tell the watchers; what a chain took back and orders again is told again."""
+        fresh = list(decisions[min(self._decisions, len(decisions)) :])
+        for entry in entries[min(self._entries, len(entries)) :]:
+            current = getattr(entry.event, "round", 0)
+            while fresh and fresh[0].through < current:
+                self._close(fresh.pop(0))
+            for watcher in self._watchers:
+                watcher.ordered(entry)
+        for decision in fresh:
+            self._close(decision)
+        self._entries, self._decisions = len(entries), len(decisions)
+
+    def _close(self, decision: Decision) -> None:
+        if decision.proposal is not None and decision.outcome is not Outcome.ACCEPTED:
+            self._weights.forget(decision.proposal)
         for watcher in self._watchers:
             watcher.decided(decision)

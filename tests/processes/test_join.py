@@ -8,8 +8,8 @@ import sqlite3
 from contextlib import closing
 from urllib.request import urlopen
 
-from terminals import free_port
 from safetensors.numpy import load_file
+from terminals import free_port
 
 from colearn import experiment as files
 
@@ -63,9 +63,9 @@ def test_stopped_and_started_again(net):
 
 def test_who_comes_late_catches_up(net):
     """Two go on without the third, whose turns pass; it comes, and ends with their model."""
-    group = net(*ROUNDS, "--deadline-seconds", 2)
+    group = net(*ROUNDS, "--deadline-seconds", 6)
     early = [group.join(number, "--stay") for number in range(2)]
-    early[0].until(lambda: len(early[0].said("decided")) > 2)
+    early[0].until(lambda: any(each["proposal"] for each in early[0].said("decided")))
     late = group.join(2)
     assert late.wait() == 0, late.text()
     assert late.said("joined")[0]["decided"] > 0
@@ -97,3 +97,38 @@ def test_a_member_is_watched(net):
     assert float(values["colearn_disk_free_bytes"]) > 0
     assert float(values["colearn_lag_seconds"]) < 60
     assert "score" not in metrics
+
+
+def test_members_change_the_group(net):
+    """Two vote a third out; from the next round on they are the group, and go on."""
+    group = net("--rounds", 200)
+    away = files.read(group.file).members[2]
+    members = [group.join(number) for number in range(2)]
+    for number, arguments in enumerate((("remove", away), ("vote", 1))):
+        verb, *rest = arguments
+        done = group.run("members", verb, group.file, *rest, *group.signing(number), name=verb)
+        assert done.wait() == (0 if number else 0), done.text()
+    assert members
+
+
+def test_a_fork_goes_on_from_the_last_model(net):
+    """Those that remain begin a new experiment with the model accepted last."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0]
+    old = files.read(group.file)
+    options = ["--without", old.members[2], "--state-dir", state_of(group, 0), "--rpc", group.url]
+    forked = group.run("fork", group.file, *options, name="fork")
+    assert forked.wait() == 0, forked.text()
+    new = files.read(group.folder / "fork.toml")
+    assert new.members == old.members[:2]
+    weights = (state_of(group, 0) / "weights.safetensors").read_bytes()
+    assert files.weights_beside(group.folder / "fork.toml").read_bytes() == weights
+    deployed = group.run("deploy", "fork.toml", *group.signing(0), name="deploy")
+    assert deployed.wait() == 0, deployed.text()
+    again = [
+        group.run("join", "fork.toml", *group.signing(number), "--json", name=f"again-{number}")
+        for number in range(2)
+    ]
+    again[0].until(lambda: again[0].said("joined"))
+    assert again[0].said("joined")[0]["model"] == new.experiment.initial

@@ -38,7 +38,7 @@ def deploy(
             f"M₀ is missing: {files.weights_beside(experiment)} has to lie beside {experiment}"
         )
     payer = unlock(account)
-    place = put_on_chain(agreement.experiment, payer, node.rpc)
+    place = put_on_chain(agreement.experiment, payer, node.chain)
     files.write(experiment, msgspec.structs.replace(agreement, contract=place))
     print(f"experiment  {agreement.experiment_digest}")
     print(f"contract    {place.address}, on chain {place.chain_id}, written into {experiment}")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -18,15 +16,17 @@ from colearn import tasks
 from colearn.cli.ending import terminated_cleanly
 from colearn.cli.keyfile import unlock
 from colearn.cli.options import Account, Whole
-from colearn.drivers import connect, deploy
+from colearn.drivers import Chain, deploy
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
+from colearn.ledgers.anvil import Anvil
 from colearn.ledgers.keys import new_key, write_key
 from colearn.records import Rule
 from colearn.shares import make_learner
 
 EXPERIMENT_FILE = "experiment.toml"
-_FUNDS_WEI = 10**21
+_BLOCK_SECONDS = 1
+_LEAST_SECONDS = 5
 _PASSPHRASE_FILE = "passphrase"  # noqa: S105 - the name of a file
 
 
@@ -53,14 +53,21 @@ def devnet(
         out: Folder for keys, experiment and chain.
         port: Of the chain's node, on loopback.
     """
-    made = not (out / EXPERIMENT_FILE).exists()
-    if made:
+    if deadline_seconds < _LEAST_SECONDS:
+        raise ConfigError(
+            f"--deadline-seconds {deadline_seconds} is refused: a block takes "
+            f"{_BLOCK_SECONDS} s here, so take {_LEAST_SECONDS} or more"
+        )
+    if not (out / EXPERIMENT_FILE).exists():
         _make(task, members, rounds, deadline_seconds, out)
     agreement = files.read(out / EXPERIMENT_FILE)
-    with terminated_cleanly(), running(port, out / "chain.json") as url:
+    with (
+        terminated_cleanly(),
+        Anvil(port=port, block_seconds=_BLOCK_SECONDS, state=out / "chain.json") as node,
+    ):
         if agreement.contract is None:
-            agreement = _deploy(agreement, out, url)
-        _say(agreement, out, url)
+            agreement = _deploy(agreement, out, node)
+        _say(agreement, out, node.url)
         _wait()
 
 
@@ -92,49 +99,17 @@ def _make(task: str, members: int, rounds: int | None, deadline_seconds: int, ou
         raise
 
 
-@contextmanager
-def running(port: int, state: Path) -> Iterator[str]:
-    process = subprocess.Popen(
-        [
-            "anvil",
-            "--port",
-            str(port),
-            "--silent",
-            "--accounts",
-            "1",
-            "--block-time",
-            "1",
-            "--mixed-mining",
-            "--state",
-            str(state),
-            "--state-interval",
-            "1",
-        ],
-        start_new_session=True,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        while not connect((url,)).is_connected():
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def _keystore(out: Path, number: int) -> Path:
     return out / "keys" / f"member-{number}.json"
 
 
-def _deploy(agreement: Agreement, out: Path, url: str) -> Agreement:
+def _deploy(agreement: Agreement, out: Path, node: Anvil) -> Agreement:
     """Give the members funds, and put the contract on the chain."""
-    web3 = connect((url,))
-    for member in agreement.members:
-        web3.provider.make_request("anvil_setBalance", [member, hex(_FUNDS_WEI)])
+    node.fund(agreement.members)
     payer = unlock(Account(_keystore(out, 1), out / _PASSPHRASE_FILE))
     agreement = msgspec.structs.replace(
         agreement,
-        contract=deploy(agreement.experiment, payer, (url,)),
+        contract=deploy(agreement.experiment, payer, Chain(rpc=(node.url,))),
         reach=dict(zip(agreement.members, _free_urls(len(agreement.members)), strict=True)),
     )
     files.write(out / EXPERIMENT_FILE, agreement)

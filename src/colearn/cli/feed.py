@@ -24,9 +24,12 @@ from colearn.records import (
     Entry,
     Event,
     Experiment,
+    Pass,
     Propose,
     RemoveMember,
     ReplaceMember,
+    Reveal,
+    Rotate,
     Vote,
     digest_of,
     encode,
@@ -135,7 +138,8 @@ class Feed:
         digest = digest_of((encode(experiment),))
         self.say(
             "begin",
-            f"experiment {digest[:_SHORT]}, {len(experiment.members)} members; reached at {url}, files in {folder}",
+            f"experiment {digest[:_SHORT]}, {len(experiment.members)} members; "
+            f"reached at {url}, files in {folder}",
             experiment=digest,
             member=self._me,
             url=url,
@@ -165,12 +169,14 @@ class Feed:
         name = self._name(event.sender)
         if isinstance(event, Endorse):
             return f"{name} endorses: {change_text(event.change)}"
+        if isinstance(event, Rotate):
+            return f"{name} gives its place to its new key {event.successor}"
         if isinstance(event, Propose):
             what = f"proposes {event.proposal[:_SHORT]}"
-        elif isinstance(event, Vote):
+        elif isinstance(event, Vote | Reveal):
             what = _VERBS[event.choice]
         else:
-            what = "passes"
+            what = "passes" if isinstance(event, Pass) else "commits to a vote"
         return f"round {event.round:3}  {name} {what}"
 
 

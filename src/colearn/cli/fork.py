@@ -44,7 +44,7 @@ def fork(
     if out.exists():
         raise ConfigError(f"{out} exists already: name another file with --out, or remove it")
     agreement = files.read(experiment)
-    ledger = open_ledger(agreement, node.rpc, {})
+    ledger = open_ledger(agreement, node.chain)
     state = ledger.view()
     for member in without:
         if member not in state.members:

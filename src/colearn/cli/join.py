@@ -86,7 +86,7 @@ def join(
                     experiment,
                     made,
                     key=key,
-                    rpc=node.rpc,
+                    chain=node.chain,
                     folder=folder,
                     connection=_connection(agreement, me, reach),
                 )

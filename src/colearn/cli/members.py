@@ -23,7 +23,7 @@ def list_all(experiment: Path = Path("experiment.toml"), /, *, node: Node = LOCA
         experiment: The experiment's file.
         node: A node of the chain.
     """
-    state = open_ledger(files.read(experiment), node.rpc, {}).view()
+    state = open_ledger(files.read(experiment), node.chain).view()
     for member in state.members:
         print(member)
     _print_changes(state)
@@ -105,7 +105,7 @@ def vote(
         account: Who votes.
         node: A node of the chain.
     """
-    changes = list(_wanted(open_ledger(files.read(experiment), node.rpc, {}).view()))
+    changes = list(_wanted(open_ledger(files.read(experiment), node.chain).view()))
     if not 1 <= number <= len(changes):
         raise ConfigError(
             f"there is no change {number}: colearn members list {experiment} shows "
@@ -132,7 +132,7 @@ def _endorse(experiment: Path, change: Change, account: Account, node: Node) -> 
 def _opened(experiment: Path, account: Account, node: Node) -> tuple[EthereumLedger, str]:
     agreement = files.read(experiment)
     key = unlock(account)
-    return open_ledger(agreement, node.rpc, {key.address: key}), key.address
+    return open_ledger(agreement, node.chain, {key.address: key}), key.address
 
 
 def _wanted(state: State) -> Counter[Change]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, Token
 
 from colearn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from colearn.drivers import Chain
 
 
 def _whole(_: type, tokens: Sequence[Token]) -> int:
@@ -30,11 +33,31 @@ class Node:
     Attributes:
         rpc: URL of a node of the experiment's chain; several, to believe only what they
             agree on. Else COLEARN_RPC, or a node on this machine.
+        depth: How many blocks must lie on a block before it counts: 0 where blocks are
+            final at once. Or "finalized", to leave it to the chain.
     """
 
     rpc: Annotated[tuple[str, ...], Parameter(negative=(), env_var="COLEARN_RPC")] = (
         "http://127.0.0.1:8545",
     )
+    depth: str = "0"
+
+    @property
+    def chain(self) -> Chain:
+        """The chain, as drivers want it.
+
+        Raises:
+            ConfigError: The depth cannot be read.
+        """
+        from colearn.drivers import Chain  # noqa: PLC0415 - brings web3 with it
+
+        if self.depth == "finalized":
+            return Chain(rpc=self.rpc, depth="finalized")
+        if not (self.depth.isascii() and self.depth.isdecimal()):
+            raise ConfigError(
+                f"--depth {self.depth!r} is refused: give a number of blocks, or finalized"
+            )
+        return Chain(rpc=self.rpc, depth=int(self.depth))
 
 
 LOCAL = Node()

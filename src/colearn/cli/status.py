@@ -46,7 +46,7 @@ def status(
     from colearn.drivers import open_ledger  # noqa: PLC0415 - brings web3 with it
 
     agreement = files.read(experiment)
-    ledger = open_ledger(agreement, node.rpc, {})
+    ledger = open_ledger(agreement, node.chain)
     state, entries, now = ledger.view(), ledger.events(), ledger.now()
     decisions = ledger.decisions()
     standings = [standing(member, state, entries) for member in state.members]
