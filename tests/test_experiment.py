@@ -15,6 +15,7 @@ from colearn.learners.sklearn import SklearnLearner
 from colearn.records import Experiment as Record
 from colearn.records import Rule, decode, digest_of, encode
 from colearn.stores.memory import MemoryStore
+from colearn.terms import difference
 from colearn.weights_store import WeightsStore
 
 MEMBERS = ("ann", "bob", "cyd")
@@ -98,7 +99,7 @@ def test_each_term_makes_the_digest(change):
     """Who changes any term has another experiment, and is told in what."""
     ours, theirs = drawn_up()[0].experiment, drawn_up(**change)[0].experiment
     assert encode(ours) != encode(theirs)
-    assert next(iter(change)).removesuffix("s") in files.difference(ours, theirs)
+    assert next(iter(change)).removesuffix("s") in difference(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from web3 import Web3
 
+from colearn.boards.local import LocalBoard
 from colearn.course import Course
 from colearn.errors import BlobMissing, ConfigError, LedgerError, PeerError
 from colearn.experiment import Agreement, Place, check_outputs, check_schema, weights_beside
@@ -21,10 +22,11 @@ from colearn.ledgers.nodes import connect
 from colearn.ledgers.signing import KeySigner
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
-from colearn.network import Network
+from colearn.network import NOTES_FILE, Network
 from colearn.participant import Participant
 from colearn.peers.client import Peer
 from colearn.peers.tls import Identity
+from colearn.protocols import Board, Store
 from colearn.records import PLAIN, Digest, Experiment
 from colearn.stores.directory import DirectoryStore
 from colearn.weights_store import WeightsStore
@@ -94,7 +96,7 @@ def connected(place: Place, chain: Chain) -> Web3:
     """
     web3 = connect(chain.rpc)
     found = web3.eth.chain_id
-    if found != place.chain_id:
+    if place.chain_id not in (None, found):
         raise LedgerError(
             f"the chain at {chain.rpc[0]} is number {found}, but the experiment is on "
             f"{place.chain_id}: name a node of that one with --rpc"
@@ -135,6 +137,8 @@ class Connection:
         url: Where others reach this member, if not at that host and port.
         peers: URLs of other members, as many as are known.
         identity: This member's certificate and whom it trusts; None on loopback.
+        bucket: URL of an object store in which all members meet instead of all that;
+            None where they reach each other.
     """
 
     host: str = "127.0.0.1"
@@ -142,10 +146,30 @@ class Connection:
     url: str | None = None
     peers: tuple[str, ...] = ()
     identity: Identity | None = None
+    bucket: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A member whose drivers are open.
+
+    Attributes:
+        participant: What takes part.
+        weights: Its weights.
+        own: The blobs on its disk; None where they are in a bucket.
+        network: What other members reach; None where they meet in a bucket.
+        url: Where others find what this member has.
+    """
+
+    participant: Participant
+    weights: WeightsStore
+    own: DirectoryStore | None
+    network: Network | None
+    url: str
 
 
 @contextmanager
-def open_participant(
+def open_member(
     agreement: Agreement,
     path: Path,
     learner: MachineLearningInterface,
@@ -154,7 +178,7 @@ def open_participant(
     chain: Chain,
     folder: Path,
     connection: Connection,
-) -> Iterator[tuple[Participant, WeightsStore, Network]]:
+) -> Iterator[Member]:
     """Open a member's drivers, and close them in the end.
 
     Args:
@@ -165,31 +189,52 @@ def open_participant(
         chain: The contract's chain.
         folder: Where the member keeps its journal, notes and blobs.
         connection: How it is reached.
+
+    Raises:
+        ConfigError: The key is no member's, or something here cannot be used.
+        SchemaMismatch: The learner is not the experiment's.
+        LedgerError: The chain cannot be read, or the contract is another experiment's.
     """
     me = key.address
     ledger = open_ledger(agreement, chain, {me: key})
+    if me not in ledger.view().members:
+        raise ConfigError(
+            f"{me} is no member of this experiment: the others can let it in, "
+            "by colearn members add"
+        )
     make_folder(folder)
     with ExitStack() as opened:
         journal = Journal(folder / JOURNAL_FILE, ledger.experiment, me, silent_through=-1)
         opened.callback(journal.close)
-        own = open_store(folder)
-        agreement.put_initial(own, path)
         signer = KeySigner({me: key}, ledger.chain_id, ledger.address)
-        network = opened.enter_context(
-            Network(
-                me,
-                ledger,
-                own,
-                signer=signer,
-                seeds=connection.peers,
-                folder=folder,
-                host=connection.host,
-                port=connection.port,
-                url=connection.url,
-                identity=connection.identity,
+        own = network = None
+        board: Board
+        store: Store
+        shared: Store
+        if connection.bucket is None:
+            store = own = open_store(folder)
+            network = opened.enter_context(
+                Network(
+                    me,
+                    ledger,
+                    own,
+                    signer=signer,
+                    seeds=connection.peers,
+                    folder=folder,
+                    host=connection.host,
+                    port=connection.port,
+                    url=connection.url,
+                    identity=connection.identity,
+                )
             )
-        )
-        weights = WeightsStore(network.store, agreement.schema)
+            url, board, shared = network.url, network.board, network.store
+        else:
+            url = connection.bucket
+            kept = opened.enter_context(LocalBoard(ledger.experiment, folder / NOTES_FILE))
+            store, board = _in_bucket(ledger, kept, signer, url)
+            shared = store
+        agreement.put_initial(store, path)
+        weights = WeightsStore(shared, agreement.schema)
         _begin(agreement, path, learner, weights)
         course = None
         if agreement.method != PLAIN:
@@ -200,12 +245,51 @@ def open_participant(
             ledger=ledger,
             weights=weights,
             seed=agreement.seed,
-            board=network.board,
+            board=board,
             course=course,
             signer=signer,
             journal=journal,
         )
-        yield participant, weights, network
+        yield Member(participant=participant, weights=weights, own=own, network=network, url=url)
+
+
+def _in_bucket(
+    ledger: EthereumLedger, kept: Board, signer: KeySigner, url: str
+) -> tuple[Store, Board]:
+    """Store and board of members that meet in an object store."""
+    from colearn.boards.objects import ObjectBoard  # noqa: PLC0415 - an extra of its own
+    from colearn.peers.bucket import bucket  # noqa: PLC0415
+    from colearn.stores.objects import ObjectStore  # noqa: PLC0415
+
+    opened = bucket(url)
+    board = ObjectBoard(
+        opened,
+        kept,
+        experiment=ledger.experiment,
+        members=lambda: ledger.view().members,
+        signer=signer,
+    )
+    return ObjectStore(opened), board
+
+
+def open_blobs(where: str) -> Store:
+    """Open blobs to read: the folder that a member keeps, or a bucket by its URL.
+
+    Raises:
+        ConfigError: There is no such thing.
+    """
+    if "://" in where:
+        from colearn.peers.bucket import bucket  # noqa: PLC0415 - an extra of its own
+        from colearn.stores.objects import ObjectStore  # noqa: PLC0415
+
+        return ObjectStore(bucket(where))
+    folder = Path(where)
+    if not (folder / STORE_FOLDER).is_dir():
+        raise ConfigError(
+            f"{folder} holds no blobs: name the folder that colearn join keeps, "
+            f"in which {STORE_FOLDER} is"
+        )
+    return open_store(folder)
 
 
 def without(network: Network, members: Sequence[str], blob: Digest) -> tuple[str, ...]:

@@ -77,12 +77,12 @@ class Place(_Strict, frozen=True, kw_only=True):
 
     Attributes:
         address: Its address.
-        chain_id: Number of the chain.
+        chain_id: Number of the chain; None if it is not known.
         first_block: A block at or before the one it was deployed in.
     """
 
     address: str
-    chain_id: int
+    chain_id: int | None = None
     first_block: int = 0
 
 
@@ -349,27 +349,6 @@ def write(path: Path, agreement: Agreement, initial: bytes | None = None) -> Non
         draft.replace(path)
     except OSError as reason:
         raise ConfigError(f"{path} cannot be written: {reason.strerror}") from None
-
-
-def difference(ours: Experiment, theirs: Experiment) -> str:
-    """Say in what two experiments differ, each field with both values."""
-    mine, other = _fields(ours), _fields(theirs)
-    return "; ".join(
-        f"{name} is {other.get(name)!s:.60}, not {mine.get(name)!s:.60}"
-        for name in dict.fromkeys([*mine, *other])
-        if mine.get(name) != other.get(name)
-    )
-
-
-def _fields(experiment: Experiment) -> dict[str, Any]:
-    """All terms by name, with those of the rule and the further ones each for itself."""
-    fields = msgspec.structs.asdict(experiment)
-    rule = msgspec.structs.asdict(fields.pop("rule"))
-    return {
-        **fields,
-        **{f"rule.{name}": value for name, value in rule.items()},
-        **fields.pop("terms"),
-    }
 
 
 def _from_toml(kind: type, value: Any) -> Any:

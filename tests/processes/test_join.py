@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from terminals import free_port
 
 from colearn import experiment as files
+from colearn.ledgers.keys import new_key
 
 ROUNDS = ("--rounds", 4)
 
@@ -44,6 +45,28 @@ def test_three_terminals(net):
     decided = [each for each in members[0].said("decided") if each["proposal"]]
     assert said["accepted"] == sum(each["outcome"] == "accepted" for each in decided)
     assert model in {said["model"], *(each["proposal"] for each in decided)}
+
+
+def test_an_audit_of_the_chain(net):
+    """Whoever has the file audits chain and blobs without a key; a changed blob is found."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0]
+    folder = state_of(group, 1)
+    options = ["--rpc", group.url, "--store", folder]
+    audit = group.run("audit", group.file, *options, name="audit")
+    assert audit.wait() == 0, audit.text()
+    assert "4 proposals hashed and checked" in audit.text()
+    assert "gone" not in audit.text()
+    assert members[0].said("finished")[0]["model"] in audit.text()
+    blob = max(
+        (folder / "store").rglob("*"), key=lambda path: path.is_file() and path.stat().st_mtime
+    )
+    blob.chmod(0o600)
+    blob.write_bytes(b"changed" + blob.read_bytes()[7:])
+    again = group.run("audit", group.file, *options, name="again")
+    assert again.wait() == 1
+    assert "does not hold" in again.text()
 
 
 def test_stopped_and_started_again(net):
@@ -100,15 +123,32 @@ def test_a_member_is_watched(net):
 
 
 def test_members_change_the_group(net):
-    """Two vote a third out; from the next round on they are the group, and go on."""
-    group = net("--rounds", 200)
-    away = files.read(group.file).members[2]
-    members = [group.join(number) for number in range(2)]
-    for number, arguments in enumerate((("remove", away), ("vote", 1))):
-        verb, *rest = arguments
-        done = group.run("members", verb, group.file, *rest, *group.signing(number), name=verb)
-        assert done.wait() == (0 if number else 0), done.text()
-    assert members
+    """Two vote a third out and one takes a new key; from the next round on that is the group."""
+    group = net("--rounds", 200, "--deadline-seconds", 5)
+    old = files.read(group.file).members
+    said = []
+    for number, arguments in (
+        (0, ("remove", old[2])),
+        (1, ("vote", 1)),
+        (2, ("vote", 1)),
+        (0, ("rotate", new_key().address)),
+        (0, ("add", old[2])),
+    ):
+        done = group.run(
+            "members", arguments[0], group.file, arguments[1], *group.signing(number), name="change"
+        )
+        said.append((done.wait(), done.text()))
+        done.output.unlink()
+    assert [status for status, _ in said[:3]] == [0, 0, 0], said
+    assert "1 of 3 members want it" in said[0][1]
+    assert "enough members want it" in said[2][1]
+    assert said[3][0] == 0, said
+    listed = group.run("members", "list", group.file, "--rpc", group.url, name="list")
+    assert listed.wait() == 0
+    members = listed.text().splitlines()
+    assert old[2] not in members
+    assert old[1] in members
+    assert said[3][1].split()[0] in members
 
 
 def test_a_fork_goes_on_from_the_last_model(net):

@@ -24,7 +24,11 @@ app.command(
     help="See learners train one model together, on real data.",
 )
 app.command("colearn.cli.demo:resume", name="resume", help="Go on with a run that was stopped.")
-app.command("colearn.cli.runs:audit", name="audit", help="Recompute every decision of a run.")
+app.command(
+    "colearn.cli.audit:audit",
+    name="audit",
+    help="Recompute every decision of a run, or of an experiment on a chain.",
+)
 app.command(
     "colearn.cli.experiments:init",
     name="init",
@@ -43,6 +47,7 @@ _members = App(name="members", help="Who takes part, and how the members change 
 for _name, _help in (
     ("add", "Vote for a newcomer."),
     ("remove", "Vote for a member to leave."),
+    ("rotate", "Give your own place to a new key of yours."),
     ("replace", "Vote for another key in a member's place."),
     ("vote", "Vote for a change that another member wants."),
 ):

@@ -10,7 +10,7 @@ import msgspec
 from colearn import experiment as files
 from colearn.cli.learners import learner_for
 from colearn.cli.options import LOCAL, Each, Node, Whole
-from colearn.drivers import open_ledger, open_store
+from colearn.drivers import open_blobs, open_ledger
 from colearn.errors import ConfigError
 from colearn.weights_store import WeightsStore
 
@@ -53,7 +53,7 @@ def fork(
     decided = sum(each.proposal is not None for each in ledger.decisions())
     made = learner_for(agreement, learner, (0, len(agreement.members)), data_dir)
     made.mli_accept_weights(
-        WeightsStore(open_store(state_dir), agreement.schema).get(state.current)
+        WeightsStore(open_blobs(str(state_dir)), agreement.schema).get(state.current)
     )
     forked, initial = files.draw_up(
         made,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from colearn.cli.options import (
     Account,
     Node,
     Reach,
+    Whole,
     host_and_port,
 )
-from colearn.drivers import Connection, open_participant, without
+from colearn.drivers import Connection, Member, open_member, without
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
 from colearn.member import Watcher, take_part
@@ -29,6 +30,7 @@ from colearn.network import Network
 from colearn.peers.tls import Identity
 from colearn.records import Digest
 from colearn.report.files import write_weights
+from colearn.tidying import Tidier
 
 _LINGER_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
@@ -46,6 +48,7 @@ def join(
     share: str | None = None,
     state_dir: Path | None = None,
     reach: Reach = THIS_MACHINE,
+    spare_mib: Whole = 1_024,
     stay: bool = False,
     health: str | None = None,
     json: bool = False,
@@ -66,40 +69,49 @@ def join(
         state_dir: Folder for your journal, blobs and the final model; by default one
             beside the experiment, named by your address.
         reach: How the other members reach this one.
+        spare_mib: Room on your disk for blobs that were not accepted; the oldest go first.
         stay: Serve your blobs to the others after the last round, until stopped; else for
             half a minute at most, if somebody lacks the last model.
         health: HOST:PORT at which to serve /health and /metrics.
         json: Print one JSON object a line, for machines.
     """
     agreement = files.read(experiment)
-    key = unlock(account)
-    me = key.address
+    secret = unlock(account)
+    me = secret.address
     made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
     folder = state_dir or experiment.parent / f"state-{me[:10]}"
     feed = Feed(me, agreement.rounds, as_json=json)
-    watchers: list[Watcher] = [feed]
     with terminated_cleanly(), ExitStack() as opened:
         try:
-            participant, weights, network = opened.enter_context(
-                open_participant(
+            member = opened.enter_context(
+                open_member(
                     agreement,
                     experiment,
                     made,
-                    key=key,
+                    key=secret,
                     chain=node.chain,
                     folder=folder,
                     connection=_connection(agreement, me, reach),
                 )
             )
+            watchers: list[Watcher] = [feed]
+            if member.own is not None:
+                spare_bytes = spare_mib * 2**20
+                watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
             if health is not None:
                 watchers.append(opened.enter_context(_watched(me, folder, health)))
-            feed.begin(participant.ledger.experiment, folder, network.url)
+            feed.begin(member.participant.ledger.experiment, folder, member.url)
             with feed.shown():
-                model = take_part(participant, weights, rounds=agreement.rounds, watchers=watchers)
-            write_weights(folder, weights.get(model))
+                model = take_part(
+                    member.participant,
+                    member.weights,
+                    rounds=agreement.rounds,
+                    watchers=watchers,
+                )
+            write_weights(folder, member.weights.get(model))
             feed.finished(model, folder)
-            members = participant.ledger.view().members
-            _serve(network, members, weights.proposal(model).weights, feed, stay=stay)
+            if member.network is not None:
+                _serve(member, member.network, model, feed, stay=stay)
         except (KeyboardInterrupt, SystemExit):
             feed.stopped()
             raise
@@ -128,14 +140,19 @@ def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
     listen = reach.listen or (own.rpartition("/")[2] if own else "127.0.0.1:0")
     host, port = host_and_port("--listen", listen)
     return Connection(
-        host=host, port=port, url=reach.url, peers=(*reach.peer, *others), identity=identity
+        host=host,
+        port=port,
+        url=reach.url,
+        peers=(*reach.peer, *others),
+        identity=identity,
+        bucket=reach.bucket,
     )
 
 
-def _serve(
-    network: Network, members: Sequence[str], blob: Digest, feed: Feed, *, stay: bool
-) -> None:
+def _serve(member: Member, network: Network, model: Digest, feed: Feed, *, stay: bool) -> None:
     """Let the others fetch the last model before this member leaves."""
+    blob = member.weights.proposal(model).weights
+    members = member.participant.ledger.view().members
     end = time.monotonic() + _LINGER_SECONDS
     lacking = set(members)
     while stay or time.monotonic() < end:

@@ -12,7 +12,7 @@ from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node, Whole
 from colearn.drivers import open_ledger
 from colearn.errors import ConfigError
 from colearn.ledgers.ethereum import EthereumLedger
-from colearn.records import AddMember, Change, Endorse, RemoveMember, ReplaceMember
+from colearn.records import AddMember, Change, Endorse, RemoveMember, ReplaceMember, Rotate
 from colearn.rules import State
 
 
@@ -87,6 +87,27 @@ def replace(
     """
     change = ReplaceMember(_address(member), _address(successor))
     _endorse(experiment, change, account, node)
+
+
+def rotate(
+    experiment: Path,
+    successor: str,
+    /,
+    *,
+    account: Account = FROM_ENVIRONMENT,
+    node: Node = LOCAL,
+) -> None:
+    """Give your own place to a new key of yours, from the next round on; nobody has to agree.
+
+    Args:
+        experiment: The experiment's file.
+        successor: The new key's address.
+        account: Your key so far.
+        node: A node of the chain.
+    """
+    ledger, me = _opened(experiment, account, node)
+    ledger.submit(Rotate(me, _address(successor)))
+    print(f"{successor} takes the place of {me} with the next round: join with its key then")
 
 
 def vote(

@@ -92,6 +92,8 @@ class Reach:
         certificate: Your TLS certificate.
         certificate_key: Its key.
         trust: File of all members' certificates, one after the other.
+        bucket: URL of an object store that all members meet in, where they cannot reach
+            each other: s3://, gs://, az:// or file://.
     """
 
     listen: str | None = None
@@ -100,6 +102,7 @@ class Reach:
     certificate: Path | None = None
     certificate_key: Path | None = None
     trust: Path | None = None
+    bucket: str | None = None
 
 
 THIS_MACHINE = Reach()
