@@ -8,15 +8,24 @@ on data nobody else can see.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from colearn import rules
 from colearn.collective import LEDGER_FILE, STORE_FOLDER
 from colearn.course import Course
-from colearn.errors import BlobCorrupt, ConfigError, CorruptLedger, StoreError, WeightsError
+from colearn.errors import (
+    BlobCorrupt,
+    BlobMissing,
+    ConfigError,
+    CorruptLedger,
+    StoreError,
+    WeightsError,
+)
 from colearn.ledgers.local import Recorded, read_ledger
 from colearn.methods import method
+from colearn.protocols import Store
 from colearn.records import (
     PLAIN,
     Digest,
@@ -95,11 +104,72 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
         decisions=dict(decisions),
         votes=sum(isinstance(entry.event, Vote) for entry in recorded.entries),
         proposals=proposals,
-        merges=_check_merges(recorded, weights),
+        merges=_check_merges(recorded.experiment, recorded.decisions, weights),
         size_bytes=size_bytes,
         model=recorded.state.current,
         head=recorded.head,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """What was verified of the blobs that an experiment's decisions speak of.
+
+    Attributes:
+        proposals: Proposals whose record and weights were hashed and checked.
+        merges: Accepted proposals made again, bit for bit, of the updates they name.
+        size_bytes: Bytes of weights hashed.
+        unfit: Rounds whose proposal does not hold, and was not accepted.
+        gone: Rounds whose proposal, or a part of it, is no longer held, and the outcome.
+    """
+
+    proposals: int
+    merges: int
+    size_bytes: int
+    unfit: tuple[int, ...]
+    gone: tuple[tuple[int, Outcome], ...]
+
+
+def audit_blobs(
+    experiment: Experiment, schema: Schema, decisions: Sequence[Decision], store: Store
+) -> Blobs:
+    """Verify blobs against decisions that were themselves verified, as those of a contract.
+
+    Blobs of proposals may be gone, and are then told. What was accepted must hold.
+
+    Args:
+        experiment: What the members agreed on.
+        schema: Of its weights.
+        decisions: Every round that has ended.
+        store: Where blobs are; nothing is written to it.
+
+    Raises:
+        BlobMissing: The last model is gone.
+        StoreError: A blob of a proposal that was accepted is corrupt.
+        WeightsError: A proposal that was accepted is not what its round's decision says.
+    """
+    weights = WeightsStore(Overlay(store), schema)
+    current, gone, unfit, count, size_bytes = experiment.initial, [], [], 0, 0
+    for decision in decisions:
+        if decision.proposal is None:
+            continue
+        origin = (decision.round, decision.proposer, current)
+        if decision.outcome is Outcome.ACCEPTED:
+            current = decision.proposal
+        try:
+            size_bytes += _check_proposal(
+                weights, f"round {decision.round}", decision.proposal, origin
+            )
+            count += 1
+        except BlobMissing:
+            gone.append((decision.round, decision.outcome))
+        except (StoreError, WeightsError):
+            if decision.outcome is Outcome.ACCEPTED:
+                raise
+            unfit.append(decision.round)
+    weights.get(current)
+    merges = 0 if gone else _check_merges(experiment, decisions, weights)
+    return Blobs(count, merges, size_bytes, tuple(unfit), tuple(gone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +189,20 @@ def _weights(recorded: Recorded, folder: Path) -> WeightsStore:
     return WeightsStore(store, schema)
 
 
-def _check_merges(recorded: Recorded, weights: WeightsStore) -> int:
+def _check_merges(
+    experiment: Experiment, decisions: Sequence[Decision], weights: WeightsStore
+) -> int:
     """Make every accepted proposal again from what it names; return how many there were.
 
     Raises:
         WrongMerge: One is not what its method makes of its updates.
         StoreError: An update is missing or corrupt.
     """
-    if recorded.experiment.method == PLAIN:
+    if experiment.method == PLAIN:
         return 0
-    replay, merges = _Replay(recorded.experiment, []), 0
-    course = Course(method(recorded.experiment.method), replay, weights)
-    for decision in recorded.decisions:
+    replay, merges = _Replay(experiment, []), 0
+    course = Course(method(experiment.method), replay, weights)
+    for decision in decisions:
         if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None:
             course.check(decision.proposal, decision.members)
             merges += 1
@@ -142,14 +214,14 @@ def _check_merges(recorded: Recorded, weights: WeightsStore) -> int:
 def _check_blobs(recorded: Recorded, folder: Path, weights: WeightsStore) -> tuple[int, int]:
     """Hash and check what the ledger speaks of; return the number of proposals and bytes."""
     experiment = recorded.experiment
-    size_bytes = _check_proposal(weights, 1, experiment.initial, (0, "", ""))
+    size_bytes = _check_proposal(weights, "record 1", experiment.initial, (0, "", ""))
     count = 1
     state, commitment_to = rules.start(experiment, 0), commitments_in(experiment)
     for number, entry in enumerate(recorded.entries, start=2):
         event = entry.event
         if isinstance(event, Propose):
             origin = (event.round, event.sender, rules.advance(state, entry.time)[0].current)
-            size_bytes += _check_proposal(weights, number, event.proposal, origin)
+            size_bytes += _check_proposal(weights, f"record {number}", event.proposal, origin)
             count += 1
         state, _ = rules.apply(state, event, entry.time, commitment_to)
     exported = folder / WEIGHTS_FILE
@@ -163,7 +235,7 @@ def _check_blobs(recorded: Recorded, folder: Path, weights: WeightsStore) -> tup
 
 
 def _check_proposal(
-    weights: WeightsStore, number: int, digest: Digest, origin: tuple[int, str, str]
+    weights: WeightsStore, where: str, digest: Digest, origin: tuple[int, str, str]
 ) -> int:
     """Check one proposal's record against its ledger entry, and its weights; return their size."""
     round_index, sender, base = origin
@@ -171,6 +243,6 @@ def _check_proposal(
         weights.check_origin(digest, round_index=round_index, sender=sender, base=base)
         weights.get(digest)
     except (StoreError, WeightsError) as reason:
-        raise type(reason)(f"record {number} does not hold: {reason}") from None
+        raise type(reason)(f"{where} does not hold: {reason}") from None
     weights.forget(digest)
     return weights.proposal(digest).size_bytes

@@ -264,6 +264,19 @@ class Schematic(Protocol):
 
 
 @runtime_checkable
+class Probed(Protocol):
+    """A learner that can show what its model makes of samples anyone can draw.
+
+    Two members whose learners hold the same weights but show different outputs do not
+    have the same model: an activation, the order of labels or preprocessing differs.
+    """
+
+    def probe(self, seed: int) -> NDArray[np.floating]:
+        """Outputs of the current model for a few samples drawn from this seed alone."""
+        ...
+
+
+@runtime_checkable
 class Seeded(Protocol):
     """A learner whose randomness comes from a seed the participant sets.
 

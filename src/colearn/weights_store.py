@@ -198,9 +198,13 @@ class WeightsStore:
             )
 
     def forget(self, digest: Digest) -> None:
-        """Let go of a proposal's arrays in memory, and of its updates'; the bytes stay."""
-        for content in self._only_of(digest):
-            self._tensors.pop(content, None)
+        """Let go of a proposal's arrays in memory, and of its updates'; the bytes stay.
+
+        What is not in memory is not looked for.
+        """
+        if digest in self._proposals:
+            for content in self._only_of(digest):
+                self._tensors.pop(content, None)
 
     def drop(self, digest: Digest) -> None:
         """Let go of a proposal, and of all bytes that no other proposal in use has."""

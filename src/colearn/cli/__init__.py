@@ -24,12 +24,42 @@ app.command(
     help="See learners train one model together, on real data.",
 )
 app.command("colearn.cli.demo:resume", name="resume", help="Go on with a run that was stopped.")
-app.command("colearn.cli.runs:audit", name="audit", help="Recompute every decision of a run.")
 app.command(
     "colearn.cli.export:export",
     name="export",
     help="Write a run's model as a file that other programs read.",
 )
+app.command(
+    "colearn.cli.audit:audit",
+    name="audit",
+    help="Recompute every decision of a run, or of an experiment on a chain.",
+)
+app.command(
+    "colearn.cli.experiments:init",
+    name="init",
+    help="Write down what the members of an experiment agree on.",
+)
+app.command(
+    "colearn.cli.join:join", name="join", help="Take part in an experiment, until its last round."
+)
+app.command("colearn.cli.status:status", name="status", help="Say how an experiment stands.")
+app.command("colearn.cli.deploy:deploy", name="deploy", help="Put an experiment on a chain.")
+app.command("colearn.cli.devnet:devnet", name="devnet", help="Start a chain to try things out on.")
+_keys = App(name="keys", help="Keys of members.")
+_keys.command("colearn.cli.keys:new", name="new", help="Make a key, and print its address.")
+app.command(_keys)
+_members = App(name="members", help="Who takes part, and how the members change that.")
+for _name, _help in (
+    ("add", "Vote for a newcomer."),
+    ("remove", "Vote for a member to leave."),
+    ("rotate", "Give your own place to a new key of yours."),
+    ("replace", "Vote for another key in a member's place."),
+    ("vote", "Vote for a change that another member wants."),
+):
+    _members.command(f"colearn.cli.members:{_name}", name=_name, help=_help)
+_members.command("colearn.cli.members:list_all", name="list", help="List members and changes.")
+app.command(_members)
+app.command("colearn.cli.fork:fork", name="fork", help="Go on with the members that remain.")
 app.command("colearn.cli.runs:plot", name="plot", help="Draw a run again.")
 app.command("colearn.cli.runs:tasks", name="tasks", help="List the tasks of the demo.")
 

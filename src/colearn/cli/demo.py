@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from cyclopts import Parameter, Token
 
 from colearn.alternatives import Alternatives
+from colearn.cli.options import Whole
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
 from colearn.errors import ConfigError
@@ -28,14 +26,6 @@ from colearn.simulation import (
     settings_from,
     simulate,
 )
-
-
-def _whole(_: type, tokens: Sequence[Token]) -> int:
-    """Read a whole number; the command line's own reading would cut 2.5 down to 2."""
-    return int(tokens[0].value)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 def demo(

@@ -23,6 +23,8 @@ from colearn.learners.measures import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_PROBE_SAMPLES = 4
+
 
 class Table(NamedTuple):
     """Checked train samples: x (n, features), y (n,); classes sorted, None for numbers."""
@@ -87,6 +89,19 @@ class SupervisedLearner(FrameworkLearner):
         Probabilities of shape (n, classes); or decisions, of that shape or (n,)
         for two classes; or predicted numbers of shape (n,).
         """
+
+    def probe(self, seed: int) -> NDArray[Any]:
+        """Outputs of the current model for 4 samples drawn from this seed; none is anyone's.
+
+        Floats are drawn from a standard normal distribution, all else is 0 or 1.
+        """
+        x = self.train_samples[0]
+        rng = np.random.default_rng(seed)
+        shape = (_PROBE_SAMPLES, *x.shape[1:])
+        drawn = rng.standard_normal(shape) if x.dtype.kind == "f" else rng.integers(0, 2, shape)
+        self.load(self.mli_get_current_weights().weights)
+        with np.errstate(all="ignore"):
+            return self.outputs(drawn.astype(x.dtype))
 
     def losses(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Log loss of probabilities, hinge loss of decisions, squared error of numbers."""

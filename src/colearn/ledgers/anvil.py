@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ VARIABLE = "ANVIL"
 INSTALL = "npm i @foundry-rs/anvil@1.7.1"
 """The command that installs it in a folder."""
 
+_FUNDS_WEI = 10**21
 _START_SECONDS = 20.0
 _STOP_SECONDS = 5.0
 _SYSTEMS = {"Linux": "linux", "Darwin": "darwin"}
@@ -92,6 +94,15 @@ class Anvil:
     def url(self) -> str:
         """Where it is spoken to."""
         return f"http://127.0.0.1:{self.port}"
+
+    def fund(self, addresses: Iterable[str]) -> None:
+        """Give addresses what transactions cost, many times over."""
+        from web3 import HTTPProvider  # noqa: PLC0415 - whoever only looks for anvil needs none
+        from web3.types import RPCEndpoint  # noqa: PLC0415
+
+        node = HTTPProvider(self.url)
+        for address in addresses:
+            node.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(_FUNDS_WEI)])
 
     def stop(self) -> None:
         """End it; what it keeps in a file is complete then."""

@@ -111,30 +111,42 @@ class Client:
             raise self._refusal(call, receipt["blockNumber"])
         return receipt
 
-    def check_code(self, experiment: Experiment) -> None:
-        """Refuse a contract that was not made of the source that is shipped, for this experiment.
+    def check_code(self) -> None:
+        """Refuse a contract that was not made of the source that is shipped.
 
         Raises:
             LedgerError: There is no contract, or its code is another.
         """
-        with _reported():
-            code = bytes(self._eth.get_code(self.address))
+        code, runtime = self._code()
         if not code:
             raise LedgerError(
                 f"{self.address} holds no contract of colearn's: check address and chain"
             )
-        runtime = bytes.fromhex(compiled()["bytecode_runtime"].removeprefix("0x"))
-        expected = runtime + bytes.fromhex(digest_of([encode(experiment)]))
         if code[: len(runtime)] != runtime:
             raise LedgerError(
                 f"{self.address} holds another contract's code (blake3 {digest_of([code])[:16]}) "
                 f"than this release's: check the address, or use the release that put it there"
             )
-        if code != expected:
+
+    def check_experiment(self, experiment: Experiment) -> None:
+        """Refuse a contract of this release's code that was put there for another experiment.
+
+        Raises:
+            LedgerError: It was.
+        """
+        code, runtime = self._code()
+        found, expected = code[len(runtime) :].hex(), digest_of([encode(experiment)])
+        if found != expected:
             raise LedgerError(
                 f"the contract at {self.address} is another experiment's: its experiment is "
-                f"{code[len(runtime) :].hex()}, expected {expected[len(runtime) :].hex()}"
+                f"{found}, expected {expected}"
             )
+
+    def _code(self) -> tuple[bytes, bytes]:
+        """The contract's code as the chain has it; and as this release's is, but its terms."""
+        with _reported():
+            code = bytes(self._eth.get_code(self.address))
+        return code, bytes.fromhex(compiled()["bytecode_runtime"].removeprefix("0x"))
 
     def send(self, calls: Sequence[tuple[str, str, tuple[Any, ...]]]) -> list[Sent]:
         """Send transactions, each given by sender, function and arguments; do not wait.

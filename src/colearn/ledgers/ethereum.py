@@ -88,7 +88,7 @@ class EthereumLedger:
     ) -> None:
         self._experiment = experiment
         self._client = Client(chain, keys, len(experiment.members), address, depth=depth)
-        self._client.check_code(experiment)
+        self._client.check_code()
         self._lock = RLock()
         self._sending = Lock()
         self._first_block = first_block
@@ -96,6 +96,7 @@ class EthereumLedger:
         self._marks: deque[_Mark] = deque(maxlen=_MARKS)
         self._history = History(experiment, address, self.commitment)
         self._look()
+        self._client.check_experiment(experiment)
 
     @classmethod
     def found(

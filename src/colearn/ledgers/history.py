@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from colearn import rules
-from colearn.errors import CorruptLedger, LedgerError, RefusedEvent
+from colearn.errors import ConfigError, CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.client import Log
-from colearn.ledgers.contract import events_of, rule_to_abi
+from colearn.ledgers.contract import events_of, rule_from_abi
 from colearn.records import CommitmentTo, Entry, Event, Experiment, digest_of, encode
 from colearn.rules import Decision, State
+from colearn.terms import difference
+
+_OTHER_TERMS = (
+    "members, rule and M₀ are the same, so the schema, the method or a term such as task, "
+    "rounds or seed is not: compare your file with the one that was deployed"
+)
 
 
 class History:
@@ -94,17 +102,22 @@ class History:
 
     def _check_founded(self, founded: Log) -> None:
         """Refuse a contract that is not this experiment's, in any of its terms."""
-        terms = {
-            "experiment": bytes.fromhex(digest_of([encode(self._experiment)])),
-            "initial": bytes.fromhex(self._experiment.initial),
-            "members": list(self._experiment.members),
-            "rule": rule_to_abi(self._experiment.rule),
-        }
-        for name, expected in terms.items():
-            got = founded.values.get(name)
-            got = tuple(got.values()) if name == "rule" and got else got
-            if got != expected:
-                raise LedgerError(
-                    f"the contract at {self._address} is another experiment's: "
-                    f"its {name} is {got!r:.100}, expected {expected!r:.100}"
-                )
+        ours, values = self._experiment, founded.values
+        try:
+            digest = values["experiment"].hex()
+            theirs = replace(
+                ours,
+                members=tuple(values["members"]),
+                initial=values["initial"].hex(),
+                rule=rule_from_abi(values["rule"]),
+            )
+        except (KeyError, ConfigError) as reason:
+            raise CorruptLedger(
+                f"the contract at {self._address} does not begin as one of colearn's: {reason}"
+            ) from None
+        expected, differ = digest_of([encode(ours)]), difference(ours, theirs)
+        if differ or digest != expected:
+            raise LedgerError(
+                f"the contract at {self._address} is another experiment's: its experiment is "
+                f"{digest[:12]}, expected {expected[:12]}: {differ or _OTHER_TERMS}"
+            )

@@ -1,0 +1,167 @@
+"""``colearn join``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from colearn import experiment as files
+from colearn.cli.ending import terminated_cleanly
+from colearn.cli.feed import Feed
+from colearn.cli.keyfile import unlock
+from colearn.cli.learners import learner_for, share_of
+from colearn.cli.options import (
+    FROM_ENVIRONMENT,
+    LOCAL,
+    THIS_MACHINE,
+    Account,
+    Node,
+    Reach,
+    Whole,
+    host_and_port,
+)
+from colearn.drivers import Connection, Member, open_member, without
+from colearn.errors import ConfigError
+from colearn.experiment import Agreement
+from colearn.member import Watcher, take_part
+from colearn.network import Network
+from colearn.peers.tls import Identity
+from colearn.records import Digest
+from colearn.report.files import write_weights
+from colearn.tidying import Tidier
+
+_LINGER_SECONDS = 30.0
+_FAREWELL_SECONDS = 1.0
+_ASK_SECONDS = 0.2
+
+
+def join(
+    experiment: Path = Path("experiment.toml"),
+    /,
+    *,
+    account: Account = FROM_ENVIRONMENT,
+    node: Node = LOCAL,
+    data_dir: Path | None = None,
+    learner: str | None = None,
+    share: str | None = None,
+    state_dir: Path | None = None,
+    reach: Reach = THIS_MACHINE,
+    spare_mib: Whole = 1_024,
+    stay: bool = False,
+    health: str | None = None,
+    json: bool = False,
+) -> None:
+    """Take part in an experiment, until its last round.
+
+    May be stopped at any moment, by Ctrl-C too; the same command goes on.
+
+    Args:
+        experiment: The experiment's file, with M₀ beside it.
+        account: Who takes part.
+        node: A node of the chain.
+        data_dir: Folder of your data.
+        learner: Your own function that makes a learner, module:function. Needed where
+            the experiment names one: whose code runs here is for you to say.
+        share: Which part of a task's own data is yours, such as 2/3; by default your
+            place among the members.
+        state_dir: Folder for your journal, blobs and the final model; by default one
+            beside the experiment, named by your address.
+        reach: How the other members reach this one.
+        spare_mib: Room on your disk for blobs that were not accepted; the oldest go first.
+        stay: Serve your blobs to the others after the last round, until stopped; else for
+            half a minute at most, if somebody lacks the last model.
+        health: HOST:PORT at which to serve /health and /metrics.
+        json: Print one JSON object a line, for machines.
+    """
+    agreement = files.read(experiment)
+    secret = unlock(account)
+    me = secret.address
+    made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
+    folder = state_dir or experiment.parent / f"state-{me[:10]}"
+    feed = Feed(me, agreement.rounds, as_json=json)
+    with terminated_cleanly(), ExitStack() as opened:
+        try:
+            member = opened.enter_context(
+                open_member(
+                    agreement,
+                    experiment,
+                    made,
+                    key=secret,
+                    chain=node.chain,
+                    folder=folder,
+                    connection=_connection(agreement, me, reach),
+                )
+            )
+            watchers: list[Watcher] = [feed]
+            if member.own is not None:
+                spare_bytes = spare_mib * 2**20
+                watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
+            if health is not None:
+                watchers.append(opened.enter_context(_watched(me, folder, health)))
+            feed.begin(member.participant.ledger.experiment, folder, member.url)
+            with feed.shown():
+                model = take_part(
+                    member.participant,
+                    member.weights,
+                    rounds=agreement.rounds,
+                    watchers=watchers,
+                )
+            write_weights(folder, member.weights.get(model))
+            feed.finished(model, folder)
+            if member.network is not None:
+                _serve(member, member.network, model, feed, stay=stay)
+        except (KeyboardInterrupt, SystemExit):
+            feed.stopped()
+            raise
+
+
+@contextmanager
+def _watched(me: str, folder: Path, address: str) -> Iterator[Watcher]:
+    """Serve health and metrics meanwhile."""
+    from colearn.health import Health, serving  # noqa: PLC0415 - an extra of its own
+
+    watcher = Health(me, folder)
+    with serving(watcher, *host_and_port("--health", address)):
+        yield watcher
+
+
+def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
+    """What the options say of how the members reach each other."""
+    files = reach.certificate, reach.certificate_key, reach.trust
+    identity = None
+    if reach.certificate and reach.certificate_key and reach.trust:
+        identity = Identity(reach.certificate, reach.certificate_key, reach.trust)
+    elif any(files):
+        raise ConfigError("--certificate, --certificate-key and --trust go together: give all")
+    own = agreement.reach.get(me)
+    others = tuple(url for member, url in agreement.reach.items() if member != me)
+    listen = reach.listen or (own.rpartition("/")[2] if own else "127.0.0.1:0")
+    host, port = host_and_port("--listen", listen)
+    return Connection(
+        host=host,
+        port=port,
+        url=reach.url,
+        peers=(*reach.peer, *others),
+        identity=identity,
+        bucket=reach.bucket,
+    )
+
+
+def _serve(member: Member, network: Network, model: Digest, feed: Feed, *, stay: bool) -> None:
+    """Let the others fetch the last model before this member leaves."""
+    blob = member.weights.proposal(model).weights
+    members = member.participant.ledger.view().members
+    end = time.monotonic() + _LINGER_SECONDS
+    lacking = set(members)
+    while stay or time.monotonic() < end:
+        found = without(network, sorted(lacking), blob)
+        if len(found) < len(lacking):
+            feed.waits(found)
+        lacking = set(found)
+        if not lacking and not stay:
+            # The others are still asking this member what it holds.
+            time.sleep(_FAREWELL_SECONDS)
+            return
+        time.sleep(_ASK_SECONDS)

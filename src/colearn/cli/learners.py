@@ -1,0 +1,61 @@
+"""The learner of whoever runs a command, for an experiment that somebody else wrote down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from colearn.errors import ConfigError
+from colearn.experiment import Agreement
+from colearn.ml_interface import MachineLearningInterface
+from colearn.shares import is_factory, make_learner
+
+
+def learner_for(
+    agreement: Agreement, own: str | None, share: tuple[int, int], data_dir: Path | None
+) -> MachineLearningInterface:
+    """Make a learner; code is only taken from where its owner says.
+
+    Args:
+        agreement: What the members agreed on.
+        own: ``module:function`` that the member names.
+        share: Which part of a task's own data is its.
+        data_dir: Folder of its data.
+
+    Raises:
+        ConfigError: The experiment asks for code that the member did not name.
+    """
+    if is_factory(agreement.task) and own is None:
+        raise ConfigError(
+            f"the experiment names code to make learners with, {agreement.task}: look at it, "
+            f"then say --learner {agreement.task}, or name your own"
+        )
+    if own is not None and not is_factory(own):
+        raise ConfigError(f"--learner {own!r} is refused: write it module:function")
+    return make_learner(
+        own or agreement.task,
+        options=agreement.options,
+        seed=agreement.seed,
+        share=share,
+        data_dir=data_dir,
+    )
+
+
+def share_of(agreement: Agreement, me: str, share: str | None) -> tuple[int, int]:
+    """Position and number of parts of a task's data.
+
+    Raises:
+        ConfigError: It cannot be read, or has to be given.
+    """
+    if share is None:
+        if me in agreement.members:
+            return agreement.members.index(me), len(agreement.members)
+        if is_factory(agreement.task):
+            return 0, 1
+        raise ConfigError(
+            f"{me} is not among the members the experiment began with: "
+            f"say which part of the data of {agreement.task} is yours, such as --share 2/3"
+        )
+    number, _, parts = share.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise ConfigError(f"--share {share!r} is refused: write it 2/3, for the second of three")
+    return int(number) - 1, int(parts)

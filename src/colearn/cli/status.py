@@ -1,0 +1,131 @@
+"""``colearn status``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from colearn import experiment as files
+from colearn.cli.options import LOCAL, Node
+from colearn.records import Entry
+from colearn.rules import Decision, Outcome, State
+
+_BITS = ("approve", "reject", "abstain")
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one member stands in the live round.
+
+    Attributes:
+        member: Its name.
+        role: What the round asks of it: propose, vote, or nothing.
+        vote: Its vote, once it is cast.
+        missing_since: Ledger time from which it is waited for; None if it is not.
+        last_heard: Ledger time of its last event; None if there never was one.
+    """
+
+    member: str
+    role: str
+    vote: str | None
+    missing_since: int | None
+    last_heard: int | None
+
+
+def status(
+    experiment: Path = Path("experiment.toml"), /, *, node: Node = LOCAL, json: bool = False
+) -> None:
+    """Say how an experiment stands: the round, who voted, who is missing and since when.
+
+    Args:
+        experiment: The experiment's file.
+        node: A node of the chain.
+        json: Print one JSON object, for machines.
+    """
+    from colearn.drivers import open_ledger  # noqa: PLC0415 - brings web3 with it
+
+    agreement = files.read(experiment)
+    ledger = open_ledger(agreement, node.chain)
+    state, entries, now = ledger.view(), ledger.events(), ledger.now()
+    decisions = ledger.decisions()
+    standings = [standing(member, state, entries) for member in state.members]
+    settled = [each for each in decisions if each.proposal is not None]
+    accepted = sum(each.outcome is Outcome.ACCEPTED for each in settled)
+    if json:
+        found = {
+            "experiment": agreement.experiment_digest,
+            "contract": ledger.address,
+            "now": now,
+            "round": state.round,
+            "rounds": agreement.rounds,
+            "decided": len(settled),
+            "accepted": accepted,
+            "model": state.current,
+            "proposal": state.proposal,
+            "opened": state.opened,
+            "deadline": state.deadline,
+            "members": standings,
+        }
+        print(msgspec.json.encode(found).decode())
+        return
+    print(f"experiment  {agreement.experiment_digest}")
+    print(f"contract    {ledger.address}")
+    print(f"decided     {len(settled)} of {agreement.rounds} proposals, {accepted} accepted")
+    print(f"model       {state.current}")
+    print(f"round       {state.round}, {_phase(state, settled, agreement.rounds)}")
+    print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now\n")
+    for each in standings:
+        print(f"  {each.member}  {_text_of(each, now)}")
+
+
+def standing(member: str, state: State, entries: list[Entry]) -> Standing:
+    """Where a member stands in the live round."""
+    role, since = "", None
+    proposing = member == state.proposer
+    if state.proposal is None:
+        role, since = ("propose", state.opened) if proposing else ("", None)
+    elif not proposing or state.rule.proposer_votes:
+        role, since = "vote", state.proposed
+    index = state.members.index(member)
+    cast = next((name for name in _BITS if getattr(state, name) >> index & 1), None)
+    heard = [entry.time for entry in entries if entry.event.sender == member]
+    return Standing(
+        member=member,
+        role=role,
+        vote=cast,
+        missing_since=None if cast else since,
+        last_heard=heard[-1] if heard else None,
+    )
+
+
+def _phase(state: State, settled: list[Decision], rounds: int) -> str:
+    if len(settled) >= rounds:
+        return "all rounds are over"
+    return "waiting for a proposal" if state.proposal is None else "waiting for votes"
+
+
+def _text_of(each: Standing, now: int) -> str:
+    if each.vote is not None:
+        return f"voted: {each.vote}"
+    heard = "never heard of"
+    if each.last_heard is not None:
+        heard = f"last heard of {_span(now - each.last_heard)} ago"
+    if each.missing_since is None:
+        return heard
+    return f"is to {each.role}, missing for {_span(now - each.missing_since)}; {heard}"
+
+
+def _at(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _span(seconds: int) -> str:
+    """A length of time in its two largest units."""
+    if seconds < 0:
+        return "0 s"
+    hours, rest = divmod(seconds, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,103 @@
+"""The learner of one member: of a task's data its share, or what a factory of its own makes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from colearn import tasks
+from colearn.errors import ConfigError
+from colearn.ml_interface import MachineLearningInterface
+
+_TASK_OPTIONS = {"split": str, "vote": str, "learning_rate": float, "batch_size": int}
+_METHODS = (
+    "mli_propose_weights",
+    "mli_test_weights",
+    "mli_accept_weights",
+    "mli_get_current_weights",
+)
+
+Options = Mapping[str, str | int | float | bool]
+
+
+def is_factory(task: str) -> bool:
+    """Whether a task's name stands for code: ``module:factory``."""
+    return ":" in task
+
+
+def make_learner(
+    task: str,
+    *,
+    options: Options,
+    seed: int,
+    share: tuple[int, int],
+    data_dir: Path | None = None,
+) -> MachineLearningInterface:
+    """Make a member's learner, which starts from the experiment's M₀.
+
+    Args:
+        task: A task's name, or ``module:factory``. A factory is called with the
+            ``options`` by name, ``seed`` and ``data_dir``, and returns a learner.
+        options: What the experiment says; for a task ``split``, ``vote``,
+            ``learning_rate`` and ``batch_size``.
+        seed: The experiment's.
+        share: Position of the member, and of how many: which part of a task's data is
+            its own. A factory is not told.
+        data_dir: The folder of its data.
+
+    Raises:
+        ConfigError: There is no such task or factory, or an option cannot be used.
+    """
+    if is_factory(task):
+        return _made(task, _factory(task)(**options, seed=seed, data_dir=data_dir))
+    for name, value in options.items():
+        kind = _TASK_OPTIONS.get(name)
+        if kind is None:
+            raise ConfigError(
+                f"the task {task} has no option {name!r}: take one of {', '.join(_TASK_OPTIONS)}"
+            )
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise ConfigError(f"option {name} = {value!r} is refused: expected a {kind.__name__}")
+    given = dict(options)
+    position, members = share
+    return tasks.build(
+        tasks.get(task),
+        learners=members,
+        split=str(given.pop("split", "iid")),
+        policy=str(given.pop("vote", "loss")),
+        seed=seed,
+        data_dir=data_dir,
+        **given,  # type: ignore[arg-type]  # checked above
+    ).learners[position]
+
+
+def _factory(name: str) -> Callable[..., object]:
+    module_name, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does: the module may lie in this folder
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as reason:
+        if reason.name != module_name.partition(".")[0]:
+            raise
+        raise ConfigError(
+            f"there is no module {module_name!r}, which {name} is to come from: "
+            "run this in its folder, or install it"
+        ) from None
+    factory = getattr(found, attribute, None)
+    if not callable(factory):
+        raise ConfigError(f"{found.__file__} has no function {attribute!r}: check {name}")
+    return cast("Callable[..., object]", factory)
+
+
+def _made(name: str, learner: object) -> MachineLearningInterface:
+    missing = [each for each in _METHODS if not callable(getattr(learner, each, None))]
+    if missing:
+        raise ConfigError(
+            f"{name} made a {type(learner).__name__}, which lacks {', '.join(missing)}: "
+            "it must return a learner, with the methods of colearn.MachineLearningInterface"
+        )
+    return cast("MachineLearningInterface", learner)

@@ -1,0 +1,99 @@
+"""``colearn init`` as a user meets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from colearn import experiment as files
+from colearn.cli import main
+
+ANN = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
+BOB = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
+
+
+def run(capsys, *arguments):
+    """Run a command in this process; return exit status, stdout and stderr."""
+    status = 0
+    try:
+        main(arguments)
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_init_writes_what_was_said(capsys, tmp_path):
+    """Task, members, rule and options stand in the file, and the digest on the screen."""
+    members = ["--member", ANN, "--member", BOB]
+    options = ["--option", "learning_rate=0.1", "--option", "split=dirichlet:1", "--rounds", "4"]
+    status, out, _ = run(capsys, "init", "digits", *members, *options, "--threshold", "2/3")
+    assert status == 0
+    found = files.read(tmp_path / "experiment.toml")
+    assert found.members == (ANN, BOB)
+    assert found.options == {"learning_rate": 0.1, "split": "dirichlet:1"}
+    assert found.rounds == 4
+    assert str(found.rule.threshold) == "2/3"
+    assert found.experiment_digest in out
+    assert files.weights_beside(tmp_path / "experiment.toml").is_file()
+
+
+def test_members_may_be_filled_in_later(capsys, tmp_path):
+    """Without members the file is written, and what to do next is said."""
+    status, out, _ = run(capsys, "init", "iris")
+    assert status == 0
+    assert "fill in the members' addresses" in out
+    assert files.read(tmp_path / "experiment.toml").rounds == 15
+
+
+def test_init_takes_a_factory(capsys, tmp_path):
+    """A function of the user's own, in the folder it is run in, makes the learner."""
+    (tmp_path / "own_models.py").write_text(
+        "from colearn import tasks\n"
+        "def make(data_dir, seed, kind):\n"
+        "    return tasks.build(tasks.get(kind), learners=2, split='iid', seed=seed).learners[0]\n"
+    )
+    given = ["--rounds", "3", "--option", "kind=diabetes"]
+    assert run(capsys, "init", "own_models:make", *given)[0] == 0
+    assert files.read(tmp_path / "experiment.toml").task == "own_models:make"
+    status, _, err = run(capsys, "init", "own_models:other", *given, "--out", "b.toml")
+    assert status == 1
+    assert "has no function 'other'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["digit"], "did you mean digits"),
+        (["digits", "--member", "ann"], "no checksummed address"),
+        (["digits", "--member", ANN.lower()], "no checksummed address"),
+        (["digits", "--member", ANN], "name all or none"),
+        (["digits", "--option", "speed=1"], "no option 'speed'"),
+        (["digits", "--option", "speed"], "NAME=VALUE"),
+        (["digits", "--option", "learning_rate=fast"], "expected a float"),
+        (["digits", "--threshold", "0"], "threshold 0 is refused"),
+        (["digits", "--vote-seconds", "0"], "vote_seconds 0 is refused"),
+        (["nowhere:make"], "say --rounds"),
+        (["nowhere:make", "--rounds", "2"], "no module 'nowhere'"),
+        (["digits", "--out", "no/such/folder.toml"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_one_line(capsys, tmp_path, arguments, says):
+    """A mistake gets one line and status 1, and leaves no file."""
+    status, _, err = run(capsys, "init", *arguments)
+    assert (status, err.count("\n")) == (1, 1)
+    assert says in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_init_overwrites_nothing(capsys, tmp_path):
+    """What is there already stays."""
+    (tmp_path / "experiment.toml").write_text("mine")
+    status, _, err = run(capsys, "init", "digits")
+    assert status == 1
+    assert "exists already" in err
+    assert (tmp_path / "experiment.toml").read_text() == "mine"

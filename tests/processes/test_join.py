@@ -1,0 +1,182 @@
+"""Members in processes of their own, on a real node, as a user starts them in terminals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from contextlib import closing
+from urllib.request import urlopen
+
+from safetensors.numpy import load_file
+from terminals import free_port
+
+from colearn import experiment as files
+from colearn.ledgers.keys import new_key
+
+ROUNDS = ("--rounds", 4)
+
+
+def state_of(net, number):
+    """The folder that a member keeps."""
+    member = files.read(net.file).members[number]
+    return net.file.parent / f"state-{member[:10]}"
+
+
+def journal_of(net, number):
+    """What a member that is not running wrote down before it published it."""
+    with closing(sqlite3.connect(state_of(net, number) / "journal.sqlite")) as file:
+        return file.execute("SELECT round, kind, record FROM published ORDER BY 1, 2").fetchall()
+
+
+def test_three_terminals(net):
+    """By the commands that devnet prints, three members learn and end with one model."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    (model,) = {each.said("finished")[0]["model"] for each in members}
+    written = [load_file(state_of(group, number) / "weights.safetensors") for number in range(3)]
+    for name, tensor in written[0].items():
+        assert all((each[name] == tensor).all() for each in written)
+    status = group.run("status", group.file, "--rpc", group.url, "--json", name="status")
+    assert status.wait() == 0
+    said = json.loads(status.text())
+    assert (said["decided"], said["rounds"]) == (4, 4)
+    decided = [each for each in members[0].said("decided") if each["proposal"]]
+    assert said["accepted"] == sum(each["outcome"] == "accepted" for each in decided)
+    assert model in {said["model"], *(each["proposal"] for each in decided)}
+
+
+def test_an_audit_of_the_chain(net):
+    """Whoever has the file audits chain and blobs without a key; a changed blob is found."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0]
+    folder = state_of(group, 1)
+    options = ["--rpc", group.url, "--store", folder]
+    audit = group.run("audit", group.file, *options, name="audit")
+    assert audit.wait() == 0, audit.text()
+    assert "4 proposals hashed and checked" in audit.text()
+    assert "gone" not in audit.text()
+    assert members[0].said("finished")[0]["model"] in audit.text()
+    blob = max(
+        (folder / "store").rglob("*"), key=lambda path: path.is_file() and path.stat().st_mtime
+    )
+    blob.chmod(0o600)
+    blob.write_bytes(b"changed" + blob.read_bytes()[7:])
+    again = group.run("audit", group.file, *options, name="again")
+    assert again.wait() == 1
+    assert "does not hold" in again.text()
+
+
+def test_stopped_and_started_again(net):
+    """SIGTERM and Ctrl-C end a member cleanly, and the same command goes on where it was."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    members[1].until(lambda: members[1].said("decided"))
+    assert [members[1].end(signal.SIGTERM), members[2].end(signal.SIGINT)] == [143, 130]
+    before = journal_of(group, 1)
+    members[1].start()
+    members[2].start()
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    assert len({each.said("finished")[-1]["model"] for each in members}) == 1
+    assert len(members[1].said("stopped")) == len(members[2].said("stopped")) == 1
+    assert journal_of(group, 1)[: len(before)] == before
+
+
+def test_who_comes_late_catches_up(net):
+    """Two go on without the third, whose turns pass; it comes, and ends with their model."""
+    group = net(*ROUNDS, "--deadline-seconds", 6)
+    early = [group.join(number, "--stay") for number in range(2)]
+    early[0].until(lambda: any(each["proposal"] for each in early[0].said("decided")))
+    late = group.join(2)
+    assert late.wait() == 0, late.text()
+    assert late.said("joined")[0]["decided"] > 0
+    early[0].until(lambda: early[0].said("finished"))
+    assert late.said("finished")[0]["model"] == early[0].said("finished")[0]["model"]
+
+
+def test_a_member_is_watched(net):
+    """Health and metrics tell rounds, votes, lag and disk of a member, and never a score."""
+    group = net(*ROUNDS)
+    members = [group.join(0, "--stay", "--health", f"127.0.0.1:{free_port()}")]
+    members += [group.join(number) for number in (1, 2)]
+    members[0].until(lambda: members[0].said("finished"))
+    address = members[0].arguments[-1]
+    with urlopen(f"http://{address}/health") as answer:
+        said = json.loads(answer.read())
+    assert (said["status"], said["problem"]) == ("ok", "")
+    assert said["round"] >= 4
+    with urlopen(f"http://{address}/metrics") as answer:
+        metrics = answer.read().decode()
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line[0] != "#")
+    mine = members[0].said("begin")[0]["member"]
+    votes = [each for each in members[0].said("ordered") if each["entry"]["sender"] == mine]
+    assert sum(
+        float(values[f'colearn_votes_total{{choice="{choice}"}}'])
+        for choice in ("approve", "reject", "abstain")
+    ) == sum(each["entry"]["kind"] == "vote" for each in votes)
+    assert float(values["colearn_store_bytes"]) > 0
+    assert float(values["colearn_disk_free_bytes"]) > 0
+    assert float(values["colearn_lag_seconds"]) < 60
+    assert "score" not in metrics
+
+
+def test_members_change_the_group(net):
+    """Two vote a third out and one takes a new key; from the next round on that is the group."""
+    group = net("--rounds", 200, "--deadline-seconds", 5)
+    old = files.read(group.file).members
+
+    def change(number, *arguments):
+        """Run one command of a member; return its exit status and what it said."""
+        verb, what = arguments
+        signing = group.signing(number)
+        done = group.run(
+            "members", verb, group.file, what, *signing, name=f"change-{len(group.started)}"
+        )
+        return done.wait(), done.text()
+
+    status, said = change(0, "remove", old[2])
+    assert status == 0, said
+    assert "1 of 3 members want it" in said
+    assert change(1, "vote", 1)[0] == 0
+    status, said = change(2, "vote", 1)
+    assert status == 0, said
+    assert "enough members want it" in said
+    new = new_key().address
+    while (said := change(0, "rotate", new))[0]:
+        assert "try again in the next round" in said[1]
+    listed = []
+    while len(listed) != 2 or new not in listed:
+        done = group.run(
+            "members", "list", group.file, "--rpc", group.url, name=f"list-{len(group.started)}"
+        )
+        assert done.wait() == 0, done.text()
+        listed = done.text().split()
+    assert listed == [new, old[1]]
+    status, said = change(0, "add", old[2])
+    assert status == 1
+    assert "is not a member" in said
+
+
+def test_a_fork_goes_on_from_the_last_model(net):
+    """Those that remain begin a new experiment with the model accepted last."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0]
+    old = files.read(group.file)
+    options = ["--without", old.members[2], "--state-dir", state_of(group, 0), "--rpc", group.url]
+    forked = group.run("fork", group.file, *options, name="fork")
+    assert forked.wait() == 0, forked.text()
+    new = files.read(group.folder / "fork.toml")
+    assert new.members == old.members[:2]
+    weights = (state_of(group, 0) / "weights.safetensors").read_bytes()
+    assert files.weights_beside(group.folder / "fork.toml").read_bytes() == weights
+    deployed = group.run("deploy", "fork.toml", *group.signing(0), name="deploy")
+    assert deployed.wait() == 0, deployed.text()
+    again = [
+        group.run("join", "fork.toml", *group.signing(number), "--json", name=f"again-{number}")
+        for number in range(2)
+    ]
+    again[0].until(lambda: again[0].said("joined"))
+    assert again[0].said("joined")[0]["model"] == new.experiment.initial
