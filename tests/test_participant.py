@@ -132,7 +132,7 @@ def test_a_store_that_fails_is_an_abstention(network, monkeypatch):
     a, b, _ = network.participants
     a.step()
 
-    def fail(_):
+    def fail(*_):
         raise StoreError("too many open files")
 
     monkeypatch.setattr(network.stores[1], "open", fail)

@@ -204,7 +204,11 @@ def open_member(
         )
     make_folder(folder)
     with ExitStack() as opened:
-        journal = Journal(folder / JOURNAL_FILE, ledger.experiment, me, silent_through=-1)
+        lost = (folder / NOTES_FILE).exists() and not (folder / JOURNAL_FILE).exists()
+        silent_through = ledger.view().round if lost else -1
+        journal = Journal(
+            folder / JOURNAL_FILE, ledger.experiment, me, silent_through=silent_through
+        )
         opened.callback(journal.close)
         signer = KeySigner({me: key}, ledger.chain_id, ledger.address)
         own = network = None
