@@ -69,7 +69,7 @@ def join(
 
 @contextlib.contextmanager
 def joined(*members: str, **options: object) -> Iterator[list[Network]]:
-    """Networks of these members, on one ledger, who all know each other."""
+    """Networks of these members, on one ledger, who all know and have visited each other."""
     ledger = LocalLedger(EXPERIMENT)
     with contextlib.ExitStack() as stack:
         networks: list[Network] = []
@@ -78,6 +78,13 @@ def joined(*members: str, **options: object) -> Iterator[list[Network]]:
             networks.append(stack.enter_context(join(member, ledger, seeds=seeds, **options)))
         for network in networks:
             assert network.book.wait(len(networks), 10), f"{network.book.member} knows too few"
+        couriers = [
+            network.board._couriers[other.book.member]
+            for network in networks
+            for other in networks
+            if other is not network
+        ]
+        assert eventually(lambda: all(each._caught_up for each in couriers)), "visits failed"
         yield networks
 
 
