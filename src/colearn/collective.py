@@ -23,7 +23,7 @@ from colearn.ledgers.local import LocalLedger
 from colearn.log import holds_records
 from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface, Weights
-from colearn.participant import Participant, seen, step_together
+from colearn.participant import Participant
 from colearn.protocols import Method, Schematic, Store
 from colearn.records import (
     PLAIN,
@@ -42,6 +42,7 @@ from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
 from colearn.stores.memory import MemoryStore
 from colearn.terms import difference
+from colearn.together import seen, step_together
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 
