@@ -14,9 +14,11 @@ from benchmarks.learning import attacks, network
 from benchmarks.learning.baselines import FEDPROX, find
 from benchmarks.learning.cells import Cell
 from benchmarks.learning.data import shares
-from colearn.methods.moves import trained
+from colearn.compact import compact, restored
+from colearn.kinds import trained
+from colearn.methods import METHODS
 from colearn.protocols import Method, Tensors, Trained
-from colearn.records import Experiment, digest_of
+from colearn.records import PLAIN, Experiment, digest_of
 from colearn.rules import Outcome, start, tally
 from colearn.voting import committee, policy
 
@@ -94,12 +96,18 @@ class Run:
         return [
             Trained(
                 self.members[index],
-                {name: after[name][place] for name in after},
+                self._sent({name: after[name][place] for name in after}),
                 self.cell.steps,
                 len(self.held.train[index]),
             )
             for place, index in enumerate(trainers)
         ]
+
+    def _sent(self, tensors: Tensors) -> Tensors:
+        """An update as the others find it: our own methods' are rounded on the way."""
+        if self.method.name == PLAIN or self.method.name not in METHODS:
+            return tensors
+        return restored(self.model, compact(self.model, tensors))
 
     def vote(self, present: list[int], proposer: int, proposal: Tensors) -> bool:
         """The decision: votes of those present, counted by the product's own rule."""

@@ -273,9 +273,9 @@ class Collective:
         updates = [note for note in notes if isinstance(note, Update)]
         if decision.proposal is not None:
             proposal = self._weights.proposal(decision.proposal)
-            others = [each for each in proposal.merged if each.sender != proposal.sender]
-            self._bytes_moved += proposal.size_bytes * (len(decision.members) - 1)
-            self._bytes_moved += sum(update.size_bytes for update in others)
+            # Whoever fetches the updates makes M′ of them, and need not fetch it.
+            sent = sum(each.size_bytes for each in proposal.merged) or proposal.size_bytes
+            self._bytes_moved += sent * (len(decision.members) - 1)
         if loser not in (None, model):
             (self._weights.forget if self._keep_all else self._weights.drop)(loser)
         (self._weights.forget_updates if self._keep_all else self._weights.drop_updates)(updates)
