@@ -105,7 +105,7 @@ def test_each_term_makes_the_digest(change):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("version = 1", "version = 2", "wire version 2"),
+        ("version = 2", "version = 3", "wire version 3"),
         ("rounds = 9", "rounds = 0", "at least 1"),
         ("rounds = 9", "rounds = 9.5", "Expected `int`, got `float` - at `rounds`"),
         ("rounds = 9", "", "missing required field `rounds`"),

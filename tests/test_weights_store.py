@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 
 from colearn import Weights
 from colearn.errors import BlobCorrupt, BlobMissing, NotFinite, WrongHeader
-from colearn.records import Proposal, encode
+from colearn.records import Proposal, Update, encode
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
@@ -116,3 +117,48 @@ def test_shared_bytes_outlive_one_of_their_proposals(store):
     with pytest.raises(BlobMissing):
         store.get(first)
     assert store.get(second).weights["w"].tolist() == [2.0] * 4
+
+
+def put_update(store, base, value):
+    """Put an update that moves four numbers from a base to this value."""
+    template = Update(round=1, sender="a", base=base, weights="", size_bytes=0, steps=1, samples=1)
+    return store.put_update(Weights({"w": np.full(4, value)}), template)
+
+
+def test_an_update_comes_back_the_same_everywhere(store, bytes_store):
+    """Who published it and who decodes its bytes find the same weights, to the bit."""
+    base = put(store, 1.0)
+    update = put_update(store, base, 1.3)
+    mine = store.get_update(update, base).weights["w"]
+    theirs = WeightsStore(bytes_store, SCHEMA).get_update(update, base).weights["w"]
+    assert np.array_equal(mine, theirs)
+    assert mine == pytest.approx(np.full(4, 1.3), rel=0.01)
+
+
+def test_the_same_bytes_mean_other_weights_from_another_base(store):
+    """An update is a move: who repeats it from the next model ends elsewhere."""
+    first, second = put(store, 1.0), put(store, 5.0)
+    one, other = put_update(store, first, 1.0), put_update(store, second, 5.0)
+    assert one.weights == other.weights
+    assert store.get_update(one, first).weights["w"].tolist() == [1.0] * 4
+    assert store.get_update(other, second).weights["w"].tolist() == [5.0] * 4
+
+
+def test_an_update_must_announce_its_true_size(store):
+    """The size follows from the schema; another one is refused before a byte is fetched."""
+    update = put_update(store, put(store, 1.0), 2.0)
+    with pytest.raises(WrongHeader, match="announced with"):
+        store.get_update(
+            msgspec.structs.replace(update, size_bytes=update.size_bytes + 1), update.base
+        )
+
+
+def test_forgotten_updates_come_back_and_dropped_ones_do_not(store):
+    """Forgetting frees the arrays only, dropping the bytes too."""
+    update = put_update(store, put(store, 1.0), 2.0)
+    first = store.get_update(update, update.base)
+    store.forget_updates([update])
+    assert store.get_update(update, update.base) is not first
+    store.drop_updates([update])
+    with pytest.raises(BlobMissing):
+        store.get_update(update, update.base)

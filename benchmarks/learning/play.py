@@ -14,9 +14,11 @@ from benchmarks.learning import attacks, network
 from benchmarks.learning.baselines import FEDPROX, find
 from benchmarks.learning.cells import Cell
 from benchmarks.learning.data import shares
-from colearn.methods.moves import trained
+from colearn.compact import compact, restored
+from colearn.kinds import trained
+from colearn.methods import METHODS
 from colearn.protocols import Method, Tensors, Trained
-from colearn.records import Experiment, digest_of
+from colearn.records import PLAIN, Experiment, digest_of
 from colearn.rules import Outcome, start, tally
 from colearn.voting import committee, policy
 
@@ -44,6 +46,7 @@ class Run:
         self.model: Tensors = network.initial(self.held.x.shape[1], seed)
         self.state: Tensors = {}
         self.accepted: list[bool] = []
+        self.left: list[tuple[Trained, Tensors]] = []
         self.x, self.y = self.held.x, self.held.y
         if self.liars:
             self._poison()
@@ -69,6 +72,8 @@ class Run:
         present = self._committee(index)
         proposer = present[index % len(present)]
         updates = self.train(self._trainers(present, proposer))
+        if self.cell.slow:
+            updates = self._in_time(updates, odd=bool(index % 2))
         proposal = self.method.merge(self.model, self.state, updates)
         accept = not self.cell.policy or self.vote(present, proposer, proposal)
         self.state = self.method.advance(
@@ -94,12 +99,18 @@ class Run:
         return [
             Trained(
                 self.members[index],
-                {name: after[name][place] for name in after},
+                self._sent({name: after[name][place] for name in after}),
                 self.cell.steps,
                 len(self.held.train[index]),
             )
             for place, index in enumerate(trainers)
         ]
+
+    def _sent(self, tensors: Tensors) -> Tensors:
+        """An update as the others find it: our own methods' are rounded on the way."""
+        if self.method.name == PLAIN or self.method.name not in METHODS:
+            return tensors
+        return restored(self.model, compact(self.model, tensors))
 
     def vote(self, present: list[int], proposer: int, proposal: Tensors) -> bool:
         """The decision: votes of those present, counted by the product's own rule."""
@@ -156,6 +167,16 @@ class Run:
         if count == len(present):
             return present
         return sorted(self.rng.permutation(present)[:count].tolist())
+
+    def _in_time(self, updates: list[Trained], *, odd: bool) -> list[Trained]:
+        """What there is to merge: of the slow, in odd rounds, their moves of the round before."""
+        quick = len(updates) - round(self.cell.slow * len(updates))
+        left, self.left = self.left, [(one, compact(self.model, one.tensors)) for one in updates]
+        if not (odd and self.cell.late):
+            return updates[:quick]
+        return updates[:quick] + [
+            one._replace(tensors=restored(self.model, sent)) for one, sent in left[quick:]
+        ]
 
     def _remove_liars(self) -> None:
         """Go on as if the attackers had never come."""

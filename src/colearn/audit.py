@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from colearn import rules
-from colearn.collective import LEDGER_FILE, STORE_FOLDER
+from colearn.collective import CHAIN_FILE, LEDGER_FILE, STORE_FOLDER
 from colearn.course import Course
 from colearn.errors import (
     BlobCorrupt,
@@ -25,14 +24,13 @@ from colearn.errors import (
 )
 from colearn.ledgers.local import Recorded, read_ledger
 from colearn.methods import method
-from colearn.protocols import Store
+from colearn.protocols import Signer, Store
 from colearn.records import (
     PLAIN,
     Digest,
     Experiment,
     Propose,
     Vote,
-    commitments_in,
     decode,
     digest_of,
     is_digest,
@@ -53,6 +51,7 @@ class Audit:
         records: Ledger records whose hash, form and legality hold.
         decisions: Rounds recomputed, by outcome.
         votes: Votes counted.
+        signatures: Those of them that came with their members' signatures, each checked.
         proposals: Proposals whose record and weights were hashed and checked.
         merges: Accepted proposals made again, bit for bit, of the updates they name.
         size_bytes: Bytes of weights hashed.
@@ -63,6 +62,7 @@ class Audit:
     records: int
     decisions: dict[str, int]
     votes: int
+    signatures: int
     proposals: int
     merges: int
     size_bytes: int
@@ -83,15 +83,17 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
         StoreError: A blob is missing or corrupt.
         ConfigError: The folder holds no run.
     """
-    for name in (LEDGER_FILE, STORE_FOLDER):
-        if not (folder / name).exists():
-            raise no_run(folder, name)
+    chained = (folder / CHAIN_FILE).exists()
+    path = folder / (CHAIN_FILE if chained else LEDGER_FILE)
+    for each in (path, folder / STORE_FOLDER):
+        if not each.exists():
+            raise no_run(folder, each.name)
     if head is not None and not is_digest(head):
         raise ConfigError(f"head {head!r:.80} is refused: it is 64 digits, 0 to 9 and a to f")
-    recorded = read_ledger(folder / LEDGER_FILE)
+    recorded = _read_chain(path) if chained else read_ledger(path)
     if head is not None and head != recorded.head:
         raise CorruptLedger(
-            f"{folder / LEDGER_FILE}: its head is {recorded.head}, not {head}: "
+            f"{path}: its head is {recorded.head}, not {head}: "
             "records were changed, added or cut off since that head was reported"
         )
     weights = _weights(recorded, folder)
@@ -103,8 +105,9 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
         records=len(recorded.entries) + 1,
         decisions=dict(decisions),
         votes=sum(isinstance(entry.event, Vote) for entry in recorded.entries),
+        signatures=recorded.signatures,
         proposals=proposals,
-        merges=_check_merges(recorded.experiment, recorded.decisions, weights),
+        merges=_check_merges(recorded.experiment, recorded.decisions, weights, recorded.signer),
         size_bytes=size_bytes,
         model=recorded.state.current,
         head=recorded.head,
@@ -131,7 +134,11 @@ class Blobs:
 
 
 def audit_blobs(
-    experiment: Experiment, schema: Schema, decisions: Sequence[Decision], store: Store
+    experiment: Experiment,
+    schema: Schema,
+    decisions: Sequence[Decision],
+    store: Store,
+    signer: Signer,
 ) -> Blobs:
     """Verify blobs against decisions that were themselves verified, as those of a contract.
 
@@ -142,6 +149,7 @@ def audit_blobs(
         schema: Of its weights.
         decisions: Every round that has ended.
         store: Where blobs are; nothing is written to it.
+        signer: Checks the signatures of the updates that proposals name.
 
     Raises:
         BlobMissing: The last model is gone.
@@ -168,7 +176,7 @@ def audit_blobs(
                 raise
             unfit.append(decision.round)
     weights.get(current)
-    merges = 0 if gone else _check_merges(experiment, decisions, weights)
+    merges = 0 if gone else _check_merges(experiment, decisions, weights, signer)
     return Blobs(count, merges, size_bytes, tuple(unfit), tuple(gone))
 
 
@@ -183,6 +191,12 @@ class _Replay:
         return self.decided[since:]
 
 
+def _read_chain(path: Path) -> Recorded:
+    from colearn.ledgers.simulated import read_chain  # noqa: PLC0415 - brings web3
+
+    return read_chain(path)
+
+
 def _weights(recorded: Recorded, folder: Path) -> WeightsStore:
     store = Overlay(DirectoryStore(folder / STORE_FOLDER))
     schema = decode(b"".join(store.open(recorded.experiment.schema)), Schema)
@@ -190,7 +204,10 @@ def _weights(recorded: Recorded, folder: Path) -> WeightsStore:
 
 
 def _check_merges(
-    experiment: Experiment, decisions: Sequence[Decision], weights: WeightsStore
+    experiment: Experiment,
+    decisions: Sequence[Decision],
+    weights: WeightsStore,
+    signer: Signer | None,
 ) -> int:
     """Make every accepted proposal again from what it names; return how many there were.
 
@@ -201,7 +218,7 @@ def _check_merges(
     if experiment.method == PLAIN:
         return 0
     replay, merges = _Replay(experiment, []), 0
-    course = Course(method(experiment.method), replay, weights)
+    course = Course(method(experiment.method), replay, weights, signer)
     for decision in decisions:
         if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None:
             course.check(decision.proposal, decision.members)
@@ -216,16 +233,23 @@ def _check_blobs(recorded: Recorded, folder: Path, weights: WeightsStore) -> tup
     experiment = recorded.experiment
     size_bytes = _check_proposal(weights, "record 1", experiment.initial, (0, "", ""))
     count = 1
-    state, commitment_to = rules.start(experiment, 0), commitments_in(experiment)
+    accepted = {
+        decision.round: decision.proposal
+        for decision in recorded.decisions
+        if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None
+    }
+    base, bases = experiment.initial, {}
+    for round_index in range(recorded.state.round + 1):
+        bases[round_index] = base
+        base = accepted.get(round_index, base)
     for number, entry in enumerate(recorded.entries, start=2):
         event = entry.event
         if isinstance(event, Propose):
-            origin = (event.round, event.sender, rules.advance(state, entry.time)[0].current)
+            origin = (event.round, event.sender, bases[event.round])
             size_bytes += _check_proposal(weights, f"record {number}", event.proposal, origin)
             count += 1
-        state, _ = rules.apply(state, event, entry.time, commitment_to)
     exported = folder / WEIGHTS_FILE
-    final = weights.proposal(state.current).weights
+    final = weights.proposal(recorded.state.current).weights
     if exported.is_file() and digest_of((exported.read_bytes(),)) != final:
         raise BlobCorrupt(
             f"{exported} does not hash to {final[:12]}, "

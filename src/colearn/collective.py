@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from colearn.boards.local import LocalBoard
 from colearn.course import Course
@@ -23,7 +23,7 @@ from colearn.ledgers.local import LocalLedger
 from colearn.log import holds_records
 from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface, Weights
-from colearn.participant import Participant, seen, step_together
+from colearn.participant import Participant
 from colearn.protocols import Method, Schematic, Store
 from colearn.records import (
     PLAIN,
@@ -41,12 +41,21 @@ from colearn.report.result import Result, Round
 from colearn.rules import Decision, Outcome
 from colearn.stores.directory import DirectoryStore
 from colearn.stores.memory import MemoryStore
+from colearn.terms import difference
+from colearn.together import seen, step_together
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 
+if TYPE_CHECKING:
+    from colearn.ledgers.simulated import SimulatedLedger
+
 LEDGER_FILE = "ledger.log"
+CHAIN_FILE = "chain.log"
 BOARD_FILE = "board.log"
 STORE_FOLDER = "store"
+
+LOCAL, EVM = "local", "evm"
+LEDGER_FILES = {LOCAL: LEDGER_FILE, EVM: CHAIN_FILE}
 
 _METHODS = (
     "mli_propose_weights",
@@ -74,6 +83,9 @@ class Collective:
         evaluate: Scores a model on data that no learner sees, higher is better.
             Decides nothing.
         method: How M′ is made from M: a name from `colearn.methods`, or a method.
+        ledger: What counts the votes: "local", or "evm" for the smart contract, on a
+            chain in this process. The learning is the same; a folder then holds the
+            chain's transactions.
         terms: What else makes this experiment this one, such as its data; a folder
             with other terms is refused.
 
@@ -99,6 +111,7 @@ class Collective:
         executor: Executor | None = None,
         evaluate: Callable[[Weights], float] | None = None,
         method: str | Method = PLAIN,
+        ledger: str = LOCAL,
         terms: Mapping[str, str] | None = None,
     ) -> None:
         named = _named(learners)
@@ -128,11 +141,13 @@ class Collective:
         self._map = map if executor is None else executor.map
         with ExitStack() as opened:
             store: Store = MemoryStore()
-            ledger_file = board_file = None
+            board_file = None
             if folder is not None:
                 folder = _made(Path(folder))
-                ledger_file, board_file = folder / LEDGER_FILE, folder / BOARD_FILE
-            self.ledger = opened.enter_context(_ledger(experiment, ledger_file))
+                board_file = folder / BOARD_FILE
+            self.ledger = _ledger(ledger, experiment, folder)
+            opened.callback(self.ledger.close)
+            signer = None if isinstance(self.ledger, LocalLedger) else self.ledger.signer
             self._board = opened.enter_context(LocalBoard(experiment, board_file))
             if folder is not None:
                 store = DirectoryStore(folder / STORE_FOLDER)
@@ -141,7 +156,7 @@ class Collective:
             _put_initial(self._weights, initial)
             self._course = None
             if method.name != PLAIN:
-                self._course = Course(method, self.ledger, self._weights)
+                self._course = Course(method, self.ledger, self._weights, signer)
             self._participants = [
                 Participant(
                     name,
@@ -151,6 +166,7 @@ class Collective:
                     seed=seed,
                     board=self._board,
                     course=self._course,
+                    signer=signer,
                     show_scores=True,
                 )
                 for name, learner in named.items()
@@ -257,9 +273,9 @@ class Collective:
         updates = [note for note in notes if isinstance(note, Update)]
         if decision.proposal is not None:
             proposal = self._weights.proposal(decision.proposal)
-            others = [each for each in proposal.merged if each.sender != proposal.sender]
-            self._bytes_moved += proposal.size_bytes * (len(decision.members) - 1)
-            self._bytes_moved += sum(update.size_bytes for update in others)
+            # Whoever fetches the updates makes M′ of them, and need not fetch it.
+            sent = sum(each.size_bytes for each in proposal.merged) or proposal.size_bytes
+            self._bytes_moved += sent * (len(decision.members) - 1)
         if loser not in (None, model):
             (self._weights.forget if self._keep_all else self._weights.drop)(loser)
         (self._weights.forget_updates if self._keep_all else self._weights.drop_updates)(updates)
@@ -338,19 +354,32 @@ def _schema(name: str, learner: MachineLearningInterface) -> Schema:
     return Schema.of(weights.weights)
 
 
-def _ledger(experiment: Experiment, path: Path | None) -> LocalLedger:
+def _ledger(
+    name: str, experiment: Experiment, folder: Path | None
+) -> LocalLedger | SimulatedLedger:
+    """The ledger of that name, with its file in the folder, if there is one."""
+    if name not in LEDGER_FILES:
+        raise ConfigError(
+            f"no ledger is called {name!r:.40}; choose one of {', '.join(LEDGER_FILES)}"
+        )
+    path = None if folder is None else folder / LEDGER_FILES[name]
+    for other, file in LEDGER_FILES.items():
+        if folder is not None and other != name and holds_records(folder / file):
+            raise ConfigError(
+                f"{folder} holds a run with the ledger {other}: go on with that, "
+                "or choose another folder"
+            )
+    if name == EVM:
+        from colearn.ledgers.simulated import SimulatedLedger  # noqa: PLC0415 - brings web3
+
+        return SimulatedLedger(experiment, path)
     if path is None or not holds_records(path):
         return LocalLedger(experiment, path)
     ledger = LocalLedger.open(path)
-    if ledger.experiment != experiment:
-        differ = [
-            field
-            for field in experiment.__struct_fields__
-            if getattr(ledger.experiment, field) != getattr(experiment, field)
-        ]
+    if differ := difference(experiment, ledger.experiment):
         ledger.close()
         raise ConfigError(
-            f"{path} holds another experiment ({', '.join(differ)} differ): "
-            "choose another folder, or the learners, rule, seed and terms it was begun with"
+            f"{path} holds another experiment: {differ}; choose another folder, "
+            "or the learners, rule, seed and terms it was begun with"
         )
     return ledger

@@ -2,7 +2,7 @@
 
 `colearn.duty` says what a member has to do, and is pure. `Participant.work` does the
 part that takes time (train, merge, test, accept), and may run in parallel with other
-members'. `step_together` does what is due for any number of members of one ledger, and
+members'. `colearn.together` does what is due for any number of members of one ledger, and
 publishes it; `Participant.step` is that for one. All that a member needs to go on after
 a crash is in the ledger, the store and its journal.
 """
@@ -13,8 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from colearn.course import Course
 from colearn.duty import Action, Duty, ballots_of, candidate
@@ -23,7 +22,6 @@ from colearn.errors import (
     BlobCorrupt,
     LearnerError,
     NotFinite,
-    RefusedEvent,
     StoreError,
     WeightsError,
 )
@@ -36,7 +34,6 @@ from colearn.records import (
     Choice,
     Commit,
     Digest,
-    Event,
     Note,
     Pass,
     Propose,
@@ -47,6 +44,7 @@ from colearn.records import (
     digest_of,
 )
 from colearn.rules import State
+from colearn.together import Done, step_together
 from colearn.weights import equal
 from colearn.weights_store import WeightsStore
 
@@ -65,20 +63,6 @@ _METHODS = {
 }
 _VOTES = (Action.VOTE, Action.COMMIT)
 _log = logging.getLogger(__name__)
-
-
-class Done(NamedTuple):
-    """What came of a member's work.
-
-    Attributes:
-        event: To submit to the ledger.
-        ballots: Signed votes to submit together with it.
-        notes: To post on the board.
-    """
-
-    event: Event | None = None
-    ballots: Sequence[Ballot] = ()
-    notes: Sequence[Note] = ()
 
 
 class Participant:
@@ -313,16 +297,15 @@ class Participant:
         if not course.method.all_train:
             update = self._update(state, course)
             return (self._signed(update),) if update.weights else ()
+        given = sorted((note for note in notes if isinstance(note, Update)), key=_round)
         updates = {
-            note.sender: note
-            for note in notes
-            if isinstance(note, Update) and course.sound(note, state.round, state.members)
+            note.sender: note for note in given if course.sound(note, state.round, state.members)
         }
         had = []
         for member in state.members:
             if member in updates:
                 try:
-                    self._weights.get_update(updates[member])
+                    self._weights.get_update(updates[member], state.current)
                 except (StoreError, WeightsError) as reason:
                     _log.warning("%s leaves out %s: %s", self.member, member, reason)
                 else:
@@ -434,64 +417,13 @@ class Participant:
         return journal.silent_through
 
 
-Map = Callable[[Callable[[Participant], Done], Sequence[Participant]], Iterable[Done]]
-"""What `map` does, or an executor's ``map``: the results in the order of the participants."""
-
-
-def step_together(participants: Sequence[Participant], run: Map = map) -> list[Action]:
-    """Do what is due for these participants of one ledger, and publish it in their order.
-
-    Idempotent: what is published is no longer due. Scores follow the votes they
-    belong to, and decide nothing.
-
-    Returns:
-        What was due, in the participants' order; empty if all have to wait.
-
-    Raises:
-        RefusedEvent: The ledger refuses what the rules say is due; not if it only
-            came too late.
-    """
-    first = participants[0]
-    ledger, board = first.ledger, first.board
-    state, notes, now = seen(first)
-    actions = {each: each.due(state, notes, now) for each in participants}
-    due = [each for each, action in actions.items() if action is not None]
-    done = list(run(lambda participant: participant.work(state, notes, now), due))
-    try:
-        _submit(ledger, done)
-    except RefusedEvent:
-        then = ledger.view()
-        if (then.round, then.proposal) == (state.round, state.proposal):
-            raise
-    posted = [note for each in done for note in each.notes]
-    if board is not None and posted:
-        board.post(*posted)
-    return [action for action in actions.values() if action is not None]
-
-
-def seen(participant: Participant) -> tuple[State, Sequence[Note], int]:
-    """What a participant goes by: the ledger's state, the live round's notes, ledger time."""
-    state = participant.ledger.view()
-    if participant.course is not None:
-        participant.course.follow()
-    if participant.board is None or not participant.duty.reads_notes:
-        return state, (), 0
-    return state, participant.board.read(state.round), participant.ledger.now()
-
-
-def _submit(ledger: Ledger, done: Sequence[Done]) -> None:
-    together = [each for each in done if each.ballots]
-    events = [each.event for each in done if each.event is not None and not each.ballots]
-    if events:
-        ledger.submit(*events)
-    for each in together:
-        if isinstance(ledger, Collector) and isinstance(each.event, Propose):
-            ledger.submit_together(each.event, each.ballots)
-
-
 def training_seed(seed: int, member: str, round_index: int) -> int:
     """The seed of one member's training in one round: 63 bits of a hash of the three."""
     return int(digest_of((f"{seed}/{round_index}/{member}".encode(),))[:16], 16) >> 1
+
+
+def _round(note: Note) -> int:
+    return note.round
 
 
 def _measured(score: float) -> float | None:

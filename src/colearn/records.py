@@ -19,7 +19,7 @@ from blake3 import blake3
 from colearn.errors import ConfigError, InvalidRule
 from colearn.ml_interface import DiffPrivBudget
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 MAX_MEMBERS = 256
 MAX_RECORD_BYTES = 262_144
 """What a record, such as a proposal of many updates, may have at most."""
@@ -179,8 +179,9 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
         sender: The member that trained.
         base: Digest of the proposal whose weights were trained on.
         state: Digest of the method's state it was trained with; empty where there is none.
-        weights: Digest of the trained weights' canonical bytes.
-        size_bytes: Their number.
+        weights: Digest of how training moved the weights, as `colearn.compact` sends it;
+            empty where it gave nothing.
+        size_bytes: Of that.
         steps: Training steps taken.
         samples: Samples trained on, as the member declares them.
         dp_budget: What its privacy has cost so far, as the member declares it; None

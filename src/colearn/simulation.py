@@ -12,7 +12,7 @@ import msgspec
 from threadpoolctl import threadpool_limits
 
 from colearn import tasks
-from colearn.collective import Collective
+from colearn.collective import LOCAL, Collective
 from colearn.errors import ConfigError
 from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface
@@ -54,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     test_dir: str | None = None
     attackers: int = 0
     attack: str = LABEL_FLIP
+    ledger: str = LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         folder=folder,
         evaluate=partial(setting.pooled.evaluate, samples=setting.test),
         method=settings.method or PLAIN,
+        ledger=settings.ledger,
         terms=_terms(settings),
     )
     state = collective.ledger.view()
@@ -203,7 +205,7 @@ def build(settings: Settings) -> Setting:
 
 def _terms(settings: Settings) -> dict[str, str]:
     """What makes the same members another experiment; how long it runs and from where does not."""
-    free = ["rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir"]
+    free = ["rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir", "ledger"]
     if settings.learner is None:
         free.append("learner")
     return {

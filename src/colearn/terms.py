@@ -22,11 +22,11 @@ def difference(ours: Experiment, theirs: Experiment) -> str:
 def _fields(experiment: Experiment) -> dict[str, Any]:
     """All terms by name, with those of the rule and the further ones each for itself."""
     fields = msgspec.structs.asdict(experiment)
-    rule = msgspec.structs.asdict(fields.pop("rule"))
+    rule, terms = msgspec.structs.asdict(fields.pop("rule")), fields.pop("terms")
     return {
         **fields,
         **{f"rule.{name}": value for name, value in rule.items()},
-        **fields.pop("terms"),
+        **terms,
     }
 
 

@@ -7,15 +7,17 @@ one process share the arrays, read-only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from threading import RLock
 
 import msgspec
 
+from colearn.compact import compact, compact_schema, restored
 from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
 from colearn.ml_interface import DiffPrivBudget, TrainingSummary, Weights
 from colearn.protocols import Store, Tensors
 from colearn.records import MAX_RECORD_BYTES, Digest, Proposal, Update, decode, encode
-from colearn.schema import Schema, schema_of_bytes
+from colearn.schema import Layout, Schema, schema_of_bytes
 from colearn.weights import Encoded
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
@@ -36,6 +38,7 @@ class WeightsStore:
         self._schema = schema
         self._proposals: dict[Digest, Proposal] = {}
         self._tensors: dict[Digest, Weights] = {}
+        self._restored: dict[tuple[Digest, Digest], Weights] = {}
         self._lock = RLock()
 
     def put(
@@ -71,16 +74,19 @@ class WeightsStore:
         return digest
 
     def put_update(self, weights: Weights, update: Update) -> Update:
-        """Store what a training gave; return the record with the weights' digest and size.
+        """Store what a training gave, compactly; return the record with its digest and size.
 
         Raises:
             SchemaMismatch: A tensor is not as the schema says.
             NotFinite: A tensor holds NaN or infinity.
+            StoreError: The weights trained on cannot be had.
         """
-        encoded, content = self._put(weights)
+        trained = encode_weights(weights.weights, self._schema).tensors
+        sent = compact(self.get(update.base).weights, trained)
+        encoded = encode_weights(sent, self._compact)
         return msgspec.structs.replace(
             update,
-            weights=content,
+            weights=self._store.put(encoded.parts),
             size_bytes=encoded.size_bytes,
             dp_budget=_dp_budget(weights),
         )
@@ -134,10 +140,31 @@ class WeightsStore:
             weights = self._get(held.weights, held.size_bytes, held.dims)
         return _with_budget(weights, held.dp_budget)
 
-    def get_update(self, update: Update) -> Weights:
-        """The weights an update carries, checked likewise; raises as `get` does."""
-        weights = self._get(update.weights, update.size_bytes, {})
-        return _with_budget(weights, update.dp_budget)
+    def get_update(self, update: Update, base: Digest) -> Weights:
+        """The weights an update leads to from a proposal's, as everybody finds them.
+
+        Args:
+            update: The update.
+            base: The proposal: the one trained on or, where the update is late, the next.
+
+        Raises:
+            StoreError: The update or the base cannot be had.
+            WeightsError: The update is none of this schema, or leads to NaN or infinity.
+        """
+        place = update.weights, base
+        with self._lock:
+            held = self._restored.get(place)
+            if held is None:
+                _check_size(update.weights, update.size_bytes, self._compact.layout({}))
+                parts = self._store.open(update.weights, update.size_bytes)
+                sent = decode_weights(parts, self._compact, {}, digest=None)
+                held = Weights(restored(self.get(base).weights, sent))
+                self._restored[place] = held
+        return _with_budget(held, update.dp_budget)
+
+    @cached_property
+    def _compact(self) -> Schema:
+        return compact_schema(self._schema)
 
     def _get(self, content: Digest, size_bytes: int, dims: Mapping[str, int]) -> Weights:
         held = self._tensors.get(content)
@@ -152,11 +179,7 @@ class WeightsStore:
                         self._store.open(content, limit), self._schema, dims, digest=None
                     )
                 )
-            if self._schema.layout(dims).size_bytes != size_bytes:
-                raise WrongHeader(
-                    f"weights {content[:12]} are announced with {size_bytes} bytes, "
-                    "but this schema's have another size"
-                )
+            _check_size(content, size_bytes, self._schema.layout(dims))
             self._tensors[content] = held
         return held
 
@@ -204,7 +227,7 @@ class WeightsStore:
         """
         if digest in self._proposals:
             for content in self._only_of(digest):
-                self._tensors.pop(content, None)
+                self._forget_content(content)
 
     def drop(self, digest: Digest) -> None:
         """Let go of a proposal, and of all bytes that no other proposal in use has."""
@@ -215,15 +238,20 @@ class WeightsStore:
     def forget_updates(self, updates: Iterable[Update]) -> None:
         """Let go of updates' arrays in memory; the bytes stay."""
         for content in self._unused(updates):
-            self._tensors.pop(content, None)
+            self._forget_content(content)
 
     def drop_updates(self, updates: Iterable[Update]) -> None:
         """Let go of updates' arrays and bytes, where no proposal in use has the same."""
         for content in self._unused(updates):
             self._drop_content(content)
 
-    def _drop_content(self, content: Digest) -> None:
+    def _forget_content(self, content: Digest) -> None:
         self._tensors.pop(content, None)
+        for place in [place for place in self._restored if place[0] == content]:
+            self._restored.pop(place, None)
+
+    def _drop_content(self, content: Digest) -> None:
+        self._forget_content(content)
         self._store.drop(content)
 
     def _only_of(self, digest: Digest) -> set[Digest]:
@@ -235,6 +263,14 @@ class WeightsStore:
     def _unused(self, records: Iterable[Proposal | Update]) -> set[Digest]:
         used = {other.weights for other in self._proposals.values()}
         return {record.weights for record in records} - used - {""}
+
+
+def _check_size(content: Digest, size_bytes: int, layout: Layout) -> None:
+    if layout.size_bytes != size_bytes:
+        raise WrongHeader(
+            f"weights {content[:12]} are announced with {size_bytes} bytes, "
+            "but this schema's have another size"
+        )
 
 
 def _dp_budget(weights: Weights) -> DiffPrivBudget | None:

@@ -52,7 +52,7 @@ def test_keeps_the_promises():
 
 
 def test_a_candidate_goes_to_all_and_ballots_to_the_proposer():
-    """Everybody has what it needs for the round, and no more is sent."""
+    """Everybody has what it needs, and no more is sent; updates may count in the next round."""
     with joined() as (ada, bob, cid):
         ada.board.post(candidate())
         for other in (bob, cid):
@@ -69,7 +69,14 @@ def test_a_candidate_goes_to_all_and_ballots_to_the_proposer():
             ballot("bob"),
             ballot("cid"),
         }
-        assert bob.board.read(0) == [candidate(), update("bob"), ballot("bob")]
+        assert bob.board.wait(0, 3, 10)
+        assert set(bob.board.read(0)) == {
+            candidate(),
+            update("bob"),
+            update("cid"),
+            ballot("bob"),
+        }
+        assert cid.board.read(0) == [candidate(), update("cid"), ballot("cid")]
         assert ada.board.holder("2" * 64) in ("bob", "cid")
 
 

@@ -141,6 +141,33 @@ def test_plain_text_when_not_a_terminal(tmp_path, capsys, monkeypatch):
     assert sum("accepted  " in line or "rejected  " in line for line in out.splitlines()) == 3
 
 
+def test_the_contract_counts_the_votes_of_a_demo(tmp_path, capsys, monkeypatch):
+    """The same learning as with the local ledger; stopped, resumed, and audited from the chain."""
+    pytest.importorskip("web3")
+    monkeypatch.chdir(tmp_path)
+    small = ["demo", "iris", "--rounds", "4", "--learners", "3", "--json"]
+    ends, scores = {}, {}
+    for ledger in ("local", "evm"):
+        status, out, _ = run(capsys, *small, "--ledger", ledger)
+        assert status == 0
+        printed = events(out)
+        ends[ledger] = printed["end"][0]
+        scores[ledger] = [(row["round"], row["did"], row["score"]) for row in printed["round"]]
+    assert scores["local"] == scores["evm"]
+    assert ends["local"]["contract"] is None
+    assert ends["evm"]["contract"]["address"].startswith("0x")
+    assert 50_000 < ends["evm"]["contract"]["gas_a_round"] < 80_000
+    folder = tmp_path / ends["evm"]["run"]
+    status, out, _ = run(capsys, "audit", str(folder), "--head", ends["evm"]["head"])
+    assert status == 0
+    assert "8 votes bear signatures" in out
+    lines = (folder / "chain.log").read_bytes().splitlines(keepends=True)
+    (folder / "chain.log").write_bytes(b"".join(lines[:-2]))
+    status, out, _ = run(capsys, "resume", str(folder), "--json")
+    assert status == 0
+    assert events(out)["end"][0]["head"] == ends["evm"]["head"]
+
+
 def test_a_learner_that_diverges_passes_and_the_output_stays_json(tmp_path, capsys, monkeypatch):
     """An absurd learning rate changes no model; what is not a number is null in JSON."""
     monkeypatch.chdir(tmp_path)
@@ -272,7 +299,7 @@ def test_a_run_of_other_settings_is_not_gone_on_with(finished, tmp_path, capsys)
     (folder / "run.toml").write_text(text + "learning_rate = 0.5\n")
     status, _, err = run(capsys, "resume", str(folder))
     assert status == 1
-    assert "terms differ" in err
+    assert "holds another experiment: learning_rate is None, not 0.5;" in err
 
 
 def test_tasks_lists_every_task(capsys):

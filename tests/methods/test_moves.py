@@ -21,30 +21,6 @@ BASE = {
 }
 
 
-def test_tensors_are_told_apart():
-    """Floating tensors are trained, named statistics averaged, the rest counted; sorted."""
-    assert moves.trained(BASE) == ["a", "b"]
-    assert moves.statistics(BASE) == ["bn.running_var"]
-    assert moves.counts(BASE) == ["bn.num_batches_tracked", "mask"]
-
-
-@pytest.mark.parametrize(
-    ("name", "statistic"),
-    [
-        ("running_mean", True),
-        ("layers.0.running_var", True),
-        ("batch_stats/bn/mean", True),
-        ("norm/moving_variance", True),
-        ("samples_seen", True),
-        ("my_running_mean", False),
-        ("running_mean.weight", False),
-    ],
-)
-def test_statistics_are_known_by_name(name, statistic):
-    """The names that frameworks give statistics, and none that merely contain them."""
-    assert bool(moves.statistics({name: np.ones(1)})) is statistic
-
-
 @given(st.lists(st.floats(-1e6, 1e6), max_size=70))
 def test_sum_by_halves_is_the_sum(numbers):
     """Every element is added once, whatever their number."""

@@ -103,7 +103,7 @@ def test_health_says_where_the_member_is(ada):
     status, _, body = ask(ada.url, "GET", "/health")
     assert status == 200
     assert msgspec.json.decode(body) == {
-        "version": 1,
+        "version": 2,
         "experiment": digest_of([encode(EXPERIMENT)]),
         "round": 0,
         "reached": 0,

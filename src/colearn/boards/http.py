@@ -33,7 +33,8 @@ class PeerBoard:
     What a member posts is on its own board when `post` returns, and is brought to the
     others as soon as they can be reached; what they bring is checked and put there too.
     So reading and waiting look at the own board only. A candidate goes to everybody, a
-    ballot or an update to the round's proposer. Scores carry no signature and stay home.
+    ballot or an update to the round's proposer, and an update to the next one as well,
+    should it be late. Scores carry no signature and stay home.
 
     Args:
         own: Where the notes are kept.
@@ -133,9 +134,9 @@ class PeerBoard:
         return held
 
     def holder(self, digest: Digest) -> str:
-        """The member that announced a blob: by a note of the live round, else the proposer."""
+        """The member that announced a blob, in this round or the last; else the proposer."""
         state = self._view()
-        for note in self._own.read(state.round):
+        for note in (*self._own.read(state.round), *self._own.read(state.round - 1)):
             named = note.weights if isinstance(note, Update) else ""
             if digest == named or (isinstance(note, Candidate) and digest == note.proposal):
                 return note.sender
@@ -186,7 +187,7 @@ class PeerBoard:
                 note
                 for note in self._posted
                 if note.round >= state.round - 1
-                and (isinstance(note, Candidate) or member == _proposer(state, note.round))
+                and (isinstance(note, Candidate) or member in _concerned(state, note))
             ]
 
     def _heard_of(self, member: str) -> None:
@@ -221,8 +222,10 @@ class PeerBoard:
         )
 
 
-def _proposer(state: State, round_index: int) -> str:
-    return state.members[round_index % len(state.members)]
+def _concerned(state: State, note: Note) -> list[str]:
+    """The proposers that a ballot or an update is for."""
+    rounds = [note.round, note.round + 1] if isinstance(note, Update) else [note.round]
+    return [state.members[each % len(state.members)] for each in rounds]
 
 
 def _same(held: Note, note: Note) -> bool:

@@ -60,6 +60,8 @@ def _audit_run(run: Path, head: str | None) -> None:
     print(
         f"  weights    {found.proposals} proposals hashed and checked, {found.size_bytes:,} bytes"
     )
+    if found.signatures:
+        print(f"  contract   repeated every transaction; {found.signatures} votes bear signatures")
     if found.merges:
         print(f"  merges     {found.merges} accepted proposals made again, bit for bit")
     print(f"  model      {found.model}")
@@ -94,7 +96,11 @@ def _audit_chain(experiment: Path, contract: str | None, store: str | None, node
         print("  weights    not looked at: say where they are with --store")
     else:
         blobs = open_blobs(store)
-        _print_blobs(audit_blobs(agreement.experiment, agreement.schema, found.decisions, blobs))
+        _print_blobs(
+            audit_blobs(
+                agreement.experiment, agreement.schema, found.decisions, blobs, found.signer
+            )
+        )
     print(f"  model      {found.state.current}")
 
 

@@ -47,6 +47,7 @@ def demo(
     test_dir: Path | None = None,
     attackers: Whole = 0,
     attack: str = "label-flip",
+    ledger: str = "local",
     out: Path = Path("runs"),
     json: bool = False,
 ) -> None:
@@ -81,6 +82,8 @@ def demo(
         attackers: How many of the learners attack.
         attack: What attackers do: label-flip, sign-flip, noise, lazy-voter or
             colluding-voter.
+        ledger: What counts the votes: local, or evm for the smart contract, on a chain
+            in this process.
         out: Folder that the run's own folder is made in.
         json: Print one JSON object a line, for machines.
     """
@@ -101,6 +104,7 @@ def demo(
         test_dir=None if test_dir is None else str(test_dir.resolve()),
         attackers=attackers,
         attack=attack,
+        ledger=ledger,
     )
     settings = resolved(settings)
     folder = _new_folder(out, task)

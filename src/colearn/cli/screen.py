@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from colearn.collective import LEDGER_FILE
+from colearn.collective import LEDGER_FILES
+from colearn.ledgers.local import LocalLedger
 from colearn.report import files
 from colearn.report.result import (
     BEST_SOLO,
@@ -32,7 +33,6 @@ _FILES = (
     files.SETTINGS_FILE,
     files.COMPARISON_FILE,
     files.WEIGHTS_FILE,
-    LEDGER_FILE,
 )
 _REMARKS = {
     PLAIN_PROTOCOL: "the plain protocol, as much training in total",
@@ -121,8 +121,15 @@ class _Terminal:
             f"\n{result.accepted} proposals accepted, {rejected} not; on a network "
             f"{result.bytes_moved / 1e6:.1f} MB of weights would have moved"
         )
-        self._console.print("This is a simulation: a real participant shows nobody its scores.\n")
-        for name in _FILES:
+        self._console.print("This is a simulation: a real participant shows nobody its scores.")
+        if (contract := _contract(simulation)) is not None:
+            self._console.print(
+                f"The contract at {contract['address']} counted the votes: "
+                f"{contract['gas_a_round']:,} gas a round, on a chain in this process",
+                soft_wrap=True,
+            )
+        self._console.print()
+        for name in (*_FILES, LEDGER_FILES[simulation.settings.ledger]):
             self._console.print(f"  {folder / name}", soft_wrap=True)
         self._console.print(f"\nLedger head  {simulation.collective.ledger.head}", soft_wrap=True)
         self._console.print("\nNext:")
@@ -166,6 +173,7 @@ class _Lines:
             rounds=len(result.rounds),
             bytes_moved=result.bytes_moved,
             head=simulation.collective.ledger.head,
+            contract=_contract(simulation),
             best_solo=comparison.best_solo,
             mean_solo=comparison.mean_solo,
             **msgspec.structs.asdict(comparison),
@@ -200,6 +208,15 @@ def _header(simulation: Simulation) -> list[Text]:
         role = f"  attacks: {settings.attack}" if name in simulation.attackers else ""
         lines.append(Text(f"  {name:{width}}  {sum(counts):6,} samples  {_skew(counts)}{role}"))
     return lines
+
+
+def _contract(simulation: Simulation) -> dict[str, Any] | None:
+    """Where the contract is that counted the votes, and the mean gas of a round."""
+    ledger = simulation.collective.ledger
+    if isinstance(ledger, LocalLedger):
+        return None
+    _, *gas = ledger.chain.gas_used()
+    return {"address": ledger.address, "gas_a_round": sum(gas) // simulation.rounds}
 
 
 def _skew(counts: Sequence[int]) -> str:

@@ -20,12 +20,14 @@ class ChainAudit(NamedTuple):
         decisions: Every round that has ended, recomputed by the rules.
         state: The state at the newest block that counts.
         signatures: How many votes were collected, each with its member's signature.
+        signer: Checks what else members signed for this experiment.
     """
 
     entries: tuple[Entry, ...]
     decisions: tuple[Decision, ...]
     state: State
     signatures: int
+    signer: KeySigner
 
 
 def audit_contract(
@@ -67,4 +69,6 @@ def audit_contract(
                     f"the contract at {address} counted a vote that is not its member's: {reason}"
                 ) from None
             signatures += 1
-    return ChainAudit(tuple(ledger.events()), tuple(ledger.decisions()), ledger.view(), signatures)
+    return ChainAudit(
+        tuple(ledger.events()), tuple(ledger.decisions()), ledger.view(), signatures, signer
+    )

@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 from colearn import rules
 from colearn.errors import LedgerError, RefusedEvent, TimeWentBack
 from colearn.log import Log, read_log
+from colearn.protocols import Signer
 from colearn.records import Digest, Entry, Event, Experiment, Vote, commitments_in, decode, encode
 from colearn.rules import Decision, State
 
@@ -27,6 +28,8 @@ class Recorded(NamedTuple):
         state: The state after the last entry, at its time.
         decisions: Every round that had ended by then.
         head: The file's last hash, which stands for the whole file.
+        signatures: How many votes came signed, each checked.
+        signer: Checks what else members signed; None where nothing is signed.
     """
 
     experiment: Experiment
@@ -34,6 +37,8 @@ class Recorded(NamedTuple):
     state: State
     decisions: tuple[Decision, ...]
     head: Digest
+    signatures: int = 0
+    signer: Signer | None = None
 
 
 def read_ledger(path: Path) -> Recorded:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from colearn.kinds import counts, statistics
 from colearn.methods import controls
 from colearn.methods.centers import Center
 from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import (
     as_in,
-    counts,
     lower_median,
     move,
     moved,
     read,
-    statistics,
     total,
 )
 from colearn.protocols import Tensors, Trained

@@ -3,16 +3,10 @@
 Every member and every auditor must find the same M′ to the bit. So sums over members
 run in their order, sums over elements by halves, and nothing is left to a linear
 algebra library, whose order of addition depends on the machine.
-
-Three kinds of tensors are told apart. Floating ones are *trained*: they move.
-*Statistics*, such as BatchNorm's running variance, are floating too and known by
-their names; moving on by momentum could make a variance negative. The others, whole
-numbers and truth values, are *counts*.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,32 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colearn.errors import NotFinite, SchemaMismatch
+from colearn.kinds import trained
 from colearn.protocols import Tensors
-from colearn.schema import KINDS
 
 Array = NDArray[np.float64]
 Move = dict[str, Array]
 """A float64 array for every trained tensor, or for every statistic."""
-
-_is_statistic = re.compile(
-    r"(.*[./])?(running_mean|running_var|moving_mean|moving_variance|samples_seen)"
-    r"|(.*[./])?batch_stats[./].*"
-).fullmatch
-
-
-def trained(base: Tensors) -> list[str]:
-    """Names of the tensors that training moves, sorted."""
-    return [name for name in sorted(base) if _floats(base, name) and not _is_statistic(name)]
-
-
-def statistics(base: Tensors) -> list[str]:
-    """Names of the floating tensors that describe data, sorted."""
-    return [name for name in sorted(base) if _floats(base, name) and _is_statistic(name)]
-
-
-def counts(base: Tensors) -> list[str]:
-    """Names of the tensors of whole numbers or truth values, sorted."""
-    return [name for name in sorted(base) if not _floats(base, name)]
 
 
 def read(base: Tensors, tensors: Tensors, names: Iterable[str]) -> Move:
@@ -132,10 +106,6 @@ def lower_median(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
     """The median of every number; of two middle ones the lower, so that some member holds it."""
     ordered: NDArray[np.generic] = np.sort(np.stack(arrays), axis=0)
     return np.asarray(ordered[(len(arrays) - 1) // 2])
-
-
-def _floats(tensors: Tensors, name: str) -> bool:
-    return KINDS[tensors[name].dtype.name].exponent > 0
 
 
 def _check_finite(name: str, array: NDArray[Any]) -> None:

@@ -122,7 +122,8 @@ class Result:
         weights: Everyone's weights after the last round.
         initial_score: Score of M₀; NaN if not evaluated.
         bytes_moved: What the proposals' weights would have cost on a network: each
-            fetched once by every member but its proposer.
+            fetched once by every member but its proposer; where updates are merged, each
+            of those by every member but its own.
     """
 
     members: tuple[str, ...]
