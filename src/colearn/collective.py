@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from colearn.boards.local import LocalBoard
-from colearn.course import Course
+from colearn.course import Course, check_merges
 from colearn.duty import Action, candidate
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
 from colearn.ledgers.local import LocalLedger
@@ -122,11 +122,7 @@ class Collective:
         schema = _check_learners(named)
         if isinstance(method, str):
             method = named_method(method)
-        if schema.bounds and method.name != PLAIN:
-            raise ConfigError(
-                f"the method {method.name} cannot merge a model whose tensors grow, such as a "
-                f"forest: take the method {PLAIN}"
-            )
+        check_merges(method, schema)
         initial = next(iter(named.values())).mli_get_current_weights()
         experiment = Experiment(
             members=tuple(named),
