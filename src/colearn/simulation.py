@@ -110,9 +110,9 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         ledger=settings.ledger,
         terms=_terms(settings),
     )
-    state = collective.ledger.view()
-    if state.proposal is not None and state.proposer in attackers:
-        pact.add(collective.weights_of(state.proposal))
+    proposed = collective.proposed
+    if proposed is not None and collective.ledger.view().proposer in attackers:
+        pact.add(collective.weights_of(proposed))
     return Simulation(
         settings=settings,
         task=tasks.get(settings.task, settings.learner),
