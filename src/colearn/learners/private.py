@@ -60,7 +60,9 @@ def propose(learner: FrameworkLearner, training: PrivateTraining, turn: Sequence
     key = f"{_digest(learner, current)}/{'/'.join(map(str, turn))}/{offset}"
 
     def train(plan: NoisySteps) -> bytes:
-        return b"".join(encode(_trained(learner, current, plan), schema).parts)
+        return b"".join(
+            encode(learner.train_privately(current, plan, secret_generator()), schema).parts
+        )
 
     body = training.result(key, train)
     if body is None:
@@ -75,18 +77,6 @@ def judge(learner: FrameworkLearner, votes: PrivateVotes, weights: Weights) -> P
     key = f"{_digest(learner, current)}/{_digest(learner, weights.weights)}"
     vote = votes.vote(key, lambda: learner.vote_losses(weights))
     return ProposedWeights(weights.weights, weights.training_summary, vote=vote)
-
-
-def _trained(learner: FrameworkLearner, tensors: Tensors, plan: NoisySteps) -> Tensors:
-    rng = secret_generator()
-    learner.load(tensors)
-    learner.begin(rng)
-    for rows in plan.batches(rng):
-        x, y = learner.train_samples
-        learner.noisy_step(x[rows], y[rows], plan, rng)
-        if learner.offset is not None:
-            learner.shift(learner.offset)
-    return learner.tensors()
 
 
 def _digest(learner: FrameworkLearner, tensors: Tensors) -> Digest:
