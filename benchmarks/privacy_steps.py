@@ -28,6 +28,7 @@ from colearn.learners.sklearn import SklearnLearner
 from colearn.learners.torch import TorchLearner
 from colearn.ml_interface import DiffPrivConfig
 from colearn.privacy.config import Privacy
+from colearn.privacy.noise import secret_generator
 
 REPEATS, STEPS, BATCH_SIZE, SAMPLES = 9, 40, 64, 2560
 RNG = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def train(learner: FrameworkLearner, privacy: Privacy | None) -> None:
         learner.train(tensors, np.random.default_rng(0))
     else:
         plan = learner._guard.training.plan  # noqa: SLF001 - without the budget: the step alone
-        learner.train_privately(tensors, plan, np.random.default_rng(0))
+        learner.train_privately(tensors, plan, secret_generator())
 
 
 def opacus(model: Callable[[], nn.Module]) -> Callable[[], None]:

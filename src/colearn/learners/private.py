@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from colearn.errors import UnsupportedModel
+from colearn.learners.base import FrameworkLearner
 from colearn.ml_interface import ErrorCodes, ProposedWeights, Weights
+from colearn.privacy.config import check_name, planned_releases, planned_votes, preset
 from colearn.privacy.guard import Guard, NoisySteps, PrivateTraining, PrivateVotes
 from colearn.privacy.noise import secret_generator
 from colearn.records import Digest, digest_of
@@ -20,10 +22,58 @@ from colearn.weights import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from colearn.learners.base import FrameworkLearner, Samples
+    from colearn.learners.base import Samples
+    from colearn.ml_interface import MachineLearningInterface
     from colearn.privacy.config import Privacy
     from colearn.protocols import Tensors
+
+
+def protect(
+    learner: MachineLearningInterface,
+    name: str,
+    *,
+    rounds: int,
+    members: int,
+    all_train: bool,
+    budget: Path | None = None,
+    witness: Path | None = None,
+) -> None:
+    """Put a learner under the preset of that name, for an experiment.
+
+    Args:
+        learner: One of this package's.
+        name: ``standard`` or ``strict``.
+        rounds: How many the experiment takes.
+        members: How many take part.
+        all_train: Whether its method has all members train in each round.
+        budget: As in `Privacy`.
+        witness: As in `Privacy`.
+
+    Raises:
+        ConfigError: There is no such preset.
+        UnsupportedModel: The learner cannot be protected.
+        BudgetError: The budget's file cannot be used.
+        LearnerError: There are too few records.
+    """
+    check_name(name)
+    if not isinstance(learner, FrameworkLearner):
+        raise UnsupportedModel(
+            f"privacy {name!r} is refused for a {type(learner).__name__}: only learners built on "
+            "colearn.learners.base.FrameworkLearner can be protected from outside"
+        )
+    samples = len(learner.train_samples[0]) + len(learner.vote_samples[0])
+    learner.protect(
+        preset(
+            name,
+            samples=samples,
+            releases=planned_releases(rounds, members, all_train=all_train),
+            votes=planned_votes(rounds, members),
+            budget=budget,
+            witness=witness,
+        )
+    )
 
 
 def guard(learner: FrameworkLearner, privacy: Privacy, parts: Sequence[Samples]) -> Guard:

@@ -190,7 +190,7 @@ def _by_layer(what: Judged, x: torch.Tensor, y: torch.Tensor) -> list[_Gradients
             if any(id(each) in names for each in layer.parameters()):
                 seen.append((layer, given.detach(), values))
         losses = what.losses(values, y)
-        total = losses.reshape(len(x), -1).mean(1).sum()
+        total = losses.sum() if losses.ndim == 1 else losses.flatten(1).mean(1).sum()
         errors = torch.autograd.grad(total, [outputs for *_, outputs in seen])
     return [
         gradients
