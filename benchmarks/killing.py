@@ -280,14 +280,16 @@ def main() -> None:
                     each.kill()
         found = examine(agreement, group, node.url)
         unfinished = sum(not finished(each) for each in group)
-    report(options, kills, seconds, unfinished, found)
+    if not report(options, kills, seconds, unfinished, found):
+        raise SystemExit("this must not happen")
 
 
 def report(
     options: argparse.Namespace, kills: int, seconds: float, unfinished: int, found: Findings
-) -> None:
+) -> bool:
+    """Print what was found; return whether all of it is as it must be."""
     print(f"{options.members} processes, seed {options.seed}, {seconds:.0f} s")
-    for what, value, must in (
+    limits = (
         ("kills (SIGKILL) before the last round was over", kills, options.kills),
         ("rounds decided", found.rounds, options.rounds),
         ("members that did not finish", unfinished, 0),
@@ -295,12 +297,14 @@ def report(
         ("votes cast twice in a round", found.doubled, 0),
         ("votes that differ from the journal's", found.otherwise, 0),
         ("contradicting notes seen by anyone", found.contradictions, 0),
-    ):
+    )
+    for what, value, must in limits:
         print(f"  {what:45} {value:6}   must be {must}")
     print(f"  {'proposals accepted':45} {found.accepted:6}")
     print(
         f"  {'members that hold an accepted model, least':45} {found.least_holders:6}   2 or more"
     )
+    return all(value == must for _, value, must in limits) and found.least_holders > 1
 
 
 if __name__ == "__main__":

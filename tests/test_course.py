@@ -188,6 +188,57 @@ def test_updates_that_do_not_belong_are_found(senders, changes, words):
         net.check(net.proposal(updates, value=1.0))
 
 
+def late(net):
+    """An update from the present model and state, which nobody merges in its round."""
+    return net.update("c", net.weights.get(net.ledger.view().current).weights["guess"][0] + 4.0)
+
+
+@pytest.mark.parametrize("votes", [(YES, YES), (NO, NO)])
+def test_a_late_update_is_the_same_move_from_what_is_everyones_by_then(votes):
+    """Left over from the last round, it is merged in this one, whatever became of that."""
+    net = Net(Averaging(), Sealed("abc"))
+    left = late(net)
+    net.decide(net.proposal([net.update("a", 1.0), net.update("b", 1.0)]), *votes)
+    base = net.weights.get(net.ledger.view().current).weights["guess"]
+    assert net.course.trained([left])[0].tensors["guess"] == pytest.approx(base + 4.0, rel=0.01)
+    net.check(net.proposal([net.update("a", 2.0), left]))
+
+
+def test_a_late_update_counts_once_and_in_the_next_round_only():
+    """What was merged, or is two rounds old, is none; an updates' sender has one a round."""
+    net = Net(Averaging(), Sealed("abc"))
+    left, merged = late(net), net.update("a", 1.0)
+    net.decide(net.proposal([merged]), YES, YES)
+    for wrong in ([merged], [net.update("b", 1.0), left, net.update("c", 1.0)]):
+        with pytest.raises(WrongMerge, match="left over|one each"):
+            net.check(net.proposal(wrong, value=1.0))
+    net.decide(net.proposal([left]), YES, YES)
+    with pytest.raises(WrongMerge, match="left over"):
+        net.check(net.proposal([left]))
+
+
+def test_updates_of_a_round_without_a_proposal_count_in_the_next():
+    """An absent proposer costs the members nothing but time: model and state are the same."""
+    net = Net(Averaging(), Sealed("abc"))
+    net.decide(net.proposal([net.update("c", 1.0)]), YES, YES)
+    left = late(net)
+    net.ledger.wait(10**6, net.ledger.view().deadline)
+    net.course.follow()
+    net.check(net.proposal([left]))
+
+
+def test_who_joins_late_judges_late_updates_alike():
+    """A course taken up from the last accepted proposal allows the same updates."""
+    net = Net(Averaging(), Sealed("abc"))
+    net.decide(net.proposal([net.update("a", 1.0)]), YES, YES)
+    left, merged = late(net), net.update("a", 2.0)
+    net.decide(net.proposal([merged]), YES, YES)
+    joined = Course(Averaging(), net.ledger, net.weights, net.signer)
+    joined.check(net.proposal([left]), net.members)
+    with pytest.raises(WrongMerge):
+        joined.check(net.proposal([merged], value=1.0), net.members)
+
+
 def test_an_update_nobody_signed_is_found():
     """A proposer cannot make up an update in another member's name."""
     net = Net(Averaging(), Sealed("abc"))

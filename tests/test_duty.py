@@ -72,6 +72,15 @@ def test_a_member_that_is_away_does_not_stop_the_round():
     assert Duty("b", all_train=True).wakes(STATE, some) == STATE.deadline
 
 
+def test_who_was_late_is_not_waited_for():
+    """An update left over from the last round stands for its member's; it trains all the same."""
+    state = msgspec.structs.replace(STATE, round=4)
+    left = msgspec.structs.replace(update("d"), round=3)
+    given = [msgspec.structs.replace(update(each), round=4) for each in "abc"]
+    assert Duty("a", all_train=True).due(state, [*given, left], 1000) is Action.PROPOSE
+    assert Duty("d", all_train=True).due(state, [*given, left], 1000) is Action.TRAIN
+
+
 def test_ballots_are_cast_on_what_the_proposer_shows():
     """Others vote once on the candidate; anybody else's candidate is nothing to vote on."""
     duty = Duty("b", collects=True)

@@ -15,6 +15,7 @@ from colearn.participant import Participant
 from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Reveal, Rule, Vote
 from colearn.rules import Outcome
 from colearn.stores.memory import MemoryStore
+from colearn.together import seen
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 
@@ -251,16 +252,61 @@ def test_the_journal_stops_a_second_process(tmp_path):
         Journal(tmp_path / "b.db", net.ledger.experiment, "b", silent_through=-1)
 
 
+class Mean(Averaging):
+    """The mean of the updates; no memory."""
+
+    def merge(self, base, state, updates):
+        return {"w": sum(each.tensors["w"] for each in updates) / len(updates)}
+
+    def advance(self, base, state, updates, accepted):
+        return {}
+
+
+def test_an_update_that_comes_too_late_counts_in_the_next_round(monkeypatch):
+    """A member slower than the rounds has its say, once, and nobody waits for it again."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    late = net["d"].work(*seen(net["d"])).notes
+    for name in "abc":
+        net[name].step()
+    net.ledger.wait(10**6, 10)
+    steps = [net[name].step() for name in "abca"]
+    assert steps == [Action.PROPOSE, Action.VOTE, Action.VOTE, Action.COLLECT]
+    assert net.ledger.view().round == 1
+    net.board.post(*late)
+    for _ in range(9):
+        for name in "bca":
+            net[name].step()
+    decision = net.ledger.decisions()[1]
+    assert decision.outcome is Outcome.ACCEPTED
+    merged = net.weights.proposal(decision.proposal).merged
+    assert [(each.sender, each.round) for each in merged] == [
+        ("a", 1),
+        ("b", 1),
+        ("c", 1),
+        ("d", 0),
+    ]
+    net["c"].course.follow()
+    assert not net["c"].course.late(late[0], 2)
+
+
+def test_a_proposer_that_lies_about_its_merge_is_rejected_in_that_round(monkeypatch):
+    """Voters make the merge again and never look at a false one, however good it is."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    honest = net["a"].course.merge
+    net["a"].course.merge = lambda updates: {"w": honest(updates)["w"] + 1e-3}
+    while not net.ledger.decisions():
+        for name in MEMBERS:
+            net[name].step()
+    assert net.ledger.decisions()[0].outcome is Outcome.REJECTED
+    assert net.votes() == dict.fromkeys("bcd", Choice.REJECT)
+    assert net.ledger.view().current == net.ledger.experiment.initial
+    assert all(len(list(net[name].learner.votes)) == 9 for name in "bcd")
+
+
 def test_updates_candidate_and_ballots_in_one_round(tmp_path):
     """With a method in which all train, and collected votes, a round is one entry too."""
-
-    class Mean(Averaging):
-        def merge(self, base, state, updates):
-            return {"w": sum(each.tensors["w"] for each in updates) / len(updates)}
-
-        def advance(self, base, state, updates, accepted):
-            return {}
-
     net = Net(scripted(True, True, True, True), tmp_path, Mean())
     while len(net.ledger.decisions()) < 3:
         acted = [net[name].step() for name in MEMBERS]

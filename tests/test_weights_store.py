@@ -127,9 +127,10 @@ def put_update(store, base, value):
 
 def test_an_update_comes_back_the_same_everywhere(store, bytes_store):
     """Who published it and who decodes its bytes find the same weights, to the bit."""
-    update = put_update(store, put(store, 1.0), 1.3)
-    mine = store.get_update(update).weights["w"]
-    theirs = WeightsStore(bytes_store, SCHEMA).get_update(update).weights["w"]
+    base = put(store, 1.0)
+    update = put_update(store, base, 1.3)
+    mine = store.get_update(update, base).weights["w"]
+    theirs = WeightsStore(bytes_store, SCHEMA).get_update(update, base).weights["w"]
     assert np.array_equal(mine, theirs)
     assert mine == pytest.approx(np.full(4, 1.3), rel=0.01)
 
@@ -139,23 +140,25 @@ def test_the_same_bytes_mean_other_weights_from_another_base(store):
     first, second = put(store, 1.0), put(store, 5.0)
     one, other = put_update(store, first, 1.0), put_update(store, second, 5.0)
     assert one.weights == other.weights
-    assert store.get_update(one).weights["w"].tolist() == [1.0] * 4
-    assert store.get_update(other).weights["w"].tolist() == [5.0] * 4
+    assert store.get_update(one, first).weights["w"].tolist() == [1.0] * 4
+    assert store.get_update(other, second).weights["w"].tolist() == [5.0] * 4
 
 
 def test_an_update_must_announce_its_true_size(store):
     """The size follows from the schema; another one is refused before a byte is fetched."""
     update = put_update(store, put(store, 1.0), 2.0)
     with pytest.raises(WrongHeader, match="announced with"):
-        store.get_update(msgspec.structs.replace(update, size_bytes=update.size_bytes + 1))
+        store.get_update(
+            msgspec.structs.replace(update, size_bytes=update.size_bytes + 1), update.base
+        )
 
 
 def test_forgotten_updates_come_back_and_dropped_ones_do_not(store):
     """Forgetting frees the arrays only, dropping the bytes too."""
     update = put_update(store, put(store, 1.0), 2.0)
-    first = store.get_update(update)
+    first = store.get_update(update, update.base)
     store.forget_updates([update])
-    assert store.get_update(update) is not first
+    assert store.get_update(update, update.base) is not first
     store.drop_updates([update])
     with pytest.raises(BlobMissing):
-        store.get_update(update)
+        store.get_update(update, update.base)

@@ -13,7 +13,15 @@ import colearn
 from benchmarks.learning.cells import Cell
 from colearn.records import digest_of
 
-_PRODUCT = ("methods", "voting", "rules.py", "learners/measures.py", "tasks/splits.py")
+_PRODUCT = (
+    "methods",
+    "voting",
+    "compact.py",
+    "kinds.py",
+    "rules.py",
+    "learners/measures.py",
+    "tasks/splits.py",
+)
 _ENGINE = ("attacks.py", "baselines.py", "data.py", "network.py", "play.py")
 
 

@@ -23,6 +23,9 @@ class Cell:
         learning_rate: Of the learners' optimiser.
         optimiser: ``sgd`` or ``adam``.
         absent: Share of the members that do not train in a round; all vote.
+        slow: Share of the members that need more than a round: what they make of M comes a
+            round later, every second round.
+        late: Whether such late updates count.
         attack: A name in `attacks`; empty: all are honest.
         strength: The attack's own number.
         liars: Share of the members that attack.
@@ -39,6 +42,8 @@ class Cell:
     learning_rate: float = 0.3
     optimiser: str = "sgd"
     absent: float = 0.0
+    slow: float = 0.0
+    late: bool = True
     attack: str = ""
     strength: float = 0.0
     liars: float = 0.0
@@ -142,6 +147,9 @@ def _all() -> Iterator[tuple[str, Cell]]:
         "adam", merged, ("dirichlet:0.3", "classes:2"), optimiser="adam", learning_rate=0.002
     )
     yield from _crossed("half-absent", merged, ("dirichlet:0.3", "classes:2"), absent=0.5)
+    for split in ("dirichlet:0.3", "classes:2"):
+        for late, name in ((True, "counted"), (False, "dropped")):
+            yield f"half-slow/fast {name}/{split}", replace(FAST, split=split, slow=0.5, late=late)
     yield from _crossed("100-rounds", {"fast": FAST}, ("dirichlet:0.3", "classes:2"), rounds=100)
     yield from _attacked()
     yield from _adaptive()

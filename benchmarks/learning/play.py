@@ -46,6 +46,7 @@ class Run:
         self.model: Tensors = network.initial(self.held.x.shape[1], seed)
         self.state: Tensors = {}
         self.accepted: list[bool] = []
+        self.left: list[tuple[Trained, Tensors]] = []
         self.x, self.y = self.held.x, self.held.y
         if self.liars:
             self._poison()
@@ -71,6 +72,8 @@ class Run:
         present = self._committee(index)
         proposer = present[index % len(present)]
         updates = self.train(self._trainers(present, proposer))
+        if self.cell.slow:
+            updates = self._in_time(updates, odd=bool(index % 2))
         proposal = self.method.merge(self.model, self.state, updates)
         accept = not self.cell.policy or self.vote(present, proposer, proposal)
         self.state = self.method.advance(
@@ -164,6 +167,16 @@ class Run:
         if count == len(present):
             return present
         return sorted(self.rng.permutation(present)[:count].tolist())
+
+    def _in_time(self, updates: list[Trained], *, odd: bool) -> list[Trained]:
+        """What there is to merge: of the slow, in odd rounds, their moves of the round before."""
+        quick = len(updates) - round(self.cell.slow * len(updates))
+        left, self.left = self.left, [(one, compact(self.model, one.tensors)) for one in updates]
+        if not (odd and self.cell.late):
+            return updates[:quick]
+        return updates[:quick] + [
+            one._replace(tensors=restored(self.model, sent)) for one, sent in left[quick:]
+        ]
 
     def _remove_liars(self) -> None:
         """Go on as if the attackers had never come."""

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import RLock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from colearn.errors import BadSignature, StoreError, WeightsError, WrongMerge
+from colearn.errors import BadSignature, ConfigError, StoreError, WeightsError, WrongMerge
 from colearn.ml_interface import Weights
 from colearn.protocols import Method, Signer, Tensors, Trained
-from colearn.records import Digest, Experiment, Proposal, Update
+from colearn.records import PLAIN, Digest, Experiment, Proposal, Update
 from colearn.rules import Decision, Outcome
+from colearn.schema import Schema
 from colearn.weights_store import WeightsStore
+
+
+def check_merges(method: Method, schema: Schema) -> None:
+    """Raise `ConfigError` where a method cannot make M′ of such a model's updates."""
+    if schema.bounds and method.name != PLAIN:
+        raise ConfigError(
+            f"the method {method.name} cannot merge a model whose tensors grow, such as a "
+            f"forest: take the method {PLAIN}"
+        )
 
 
 class Decided(Protocol):
@@ -31,8 +41,20 @@ class Decided(Protocol):
         ...
 
 
+class _Merged(NamedTuple):
+    """What the last round's updates were trained from, and whose were merged."""
+
+    base: Digest
+    state: str
+    senders: frozenset[str]
+
+
 class Course:
     """Follows a ledger's decisions.
+
+    An update that comes too late for its round counts in the next one, as the same move
+    from the weights that are everyone's by then; each once. So members who need longer
+    than a round are not without a say.
 
     Args:
         method: The method.
@@ -56,6 +78,7 @@ class Course:
         self._current = ledger.experiment.initial
         self._seen = 0
         self._digest: str | None = ""
+        self._last: _Merged | None = None
         self._kept: list[str] = []
         self._found: dict[Digest, WrongMerge | None] = {}
         self._lock = RLock()
@@ -82,6 +105,7 @@ class Course:
         A proposal whose record or updates cannot be had, or do not hold, moves nothing.
         """
         self._seen += 1
+        self._last = None
         if decision.proposal is None:
             return
         accepted = decision.outcome is Outcome.ACCEPTED
@@ -95,6 +119,8 @@ class Course:
         except (StoreError, WeightsError):
             pass
         else:
+            senders = frozenset(update.sender for update in proposal.merged)
+            self._last = _Merged(self._current, proposal.state, senders)
             self.state = self.method.advance(base, self.state, updates, merged)
             self._digest = None if self.state else ""
         if accepted:
@@ -109,16 +135,26 @@ class Course:
         return [
             Trained(
                 update.sender,
-                self._weights.get_update(update).weights,
+                self._weights.get_update(update, self._current).weights,
                 update.steps,
                 update.samples,
             )
             for update in updates
         ]
 
+    def late(self, update: Update, round_index: int) -> bool:
+        """Whether an update is of the round before, and was not merged in it."""
+        last = self._last or _Merged(self._current, self.digest, frozenset())
+        return (
+            (update.round, update.base, update.state) == (round_index - 1, last.base, last.state)
+            and update.sender not in last.senders
+            and bool(update.weights)
+        )
+
     def sound(self, update: Update, round_index: int, members: Sequence[str]) -> bool:
-        """Whether an update is of this round, of a member, and from everyone's model and state."""
-        if (update.round, update.base, update.state) != (round_index, self._current, self.digest):
+        """Whether an update is a member's, from everyone's model and state; late, if need be."""
+        now = round_index, self._current, self.digest
+        if (update.round, update.base, update.state) != now and not self.late(update, round_index):
             return False
         if not update.weights or update.sender not in members or update.steps < 1:
             return False
@@ -154,8 +190,9 @@ class Course:
         for update in proposal.merged:
             if not self.sound(update, proposal.round, members):
                 raise WrongMerge(
-                    f"{what} merges an update of {update.sender!r} that is not of this round, "
-                    "from everyone's model and state, and signed by a member"
+                    f"{what} merges an update of {update.sender!r} that is not of this round "
+                    "(or left over from the last), from everyone's model and state, and signed "
+                    "by a member"
                 )
 
     def merge(self, updates: Sequence[Update]) -> Tensors:

@@ -61,7 +61,8 @@ class Duty(NamedTuple):
 
         Args:
             state: The ledger's.
-            notes: What stands on the board for the live round.
+            notes: What stands on the board for the live round, and updates left over from
+                the last: whoever was late then is not waited for now.
             now: Ledger time, in seconds.
             patient: Go on waiting for ballots though the outcome is certain.
         """
@@ -75,7 +76,9 @@ class Duty(NamedTuple):
         collects = self.collecting(state)
         if not (self.all_train or collects):
             return Action.PROPOSE if proposing else None
-        mine = {type(note) for note in notes if note.sender == self.member}
+        mine = {
+            type(note) for note in notes if note.sender == self.member and note.round == state.round
+        }
         if self.all_train and Update not in mine:
             return Action.TRAIN
         if not proposing:
@@ -101,7 +104,8 @@ class Duty(NamedTuple):
     def _updates_enough(self, state: State, notes: Sequence[Note], now: int) -> bool:
         if not self.all_train or now >= _patience(state, 1):
             return True
-        return sum(isinstance(note, Update) for note in notes) >= len(state.members)
+        given = {note.sender for note in notes if isinstance(note, Update)}
+        return len(given) >= len(state.members)
 
 
 def candidate(state: State, notes: Sequence[Note]) -> Digest | None:

@@ -297,16 +297,15 @@ class Participant:
         if not course.method.all_train:
             update = self._update(state, course)
             return (self._signed(update),) if update.weights else ()
+        given = sorted((note for note in notes if isinstance(note, Update)), key=_round)
         updates = {
-            note.sender: note
-            for note in notes
-            if isinstance(note, Update) and course.sound(note, state.round, state.members)
+            note.sender: note for note in given if course.sound(note, state.round, state.members)
         }
         had = []
         for member in state.members:
             if member in updates:
                 try:
-                    self._weights.get_update(updates[member])
+                    self._weights.get_update(updates[member], state.current)
                 except (StoreError, WeightsError) as reason:
                     _log.warning("%s leaves out %s: %s", self.member, member, reason)
                 else:
@@ -421,6 +420,10 @@ class Participant:
 def training_seed(seed: int, member: str, round_index: int) -> int:
     """The seed of one member's training in one round: 63 bits of a hash of the three."""
     return int(digest_of((f"{seed}/{round_index}/{member}".encode(),))[:16], 16) >> 1
+
+
+def _round(note: Note) -> int:
+    return note.round
 
 
 def _measured(score: float) -> float | None:

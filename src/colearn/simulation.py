@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from colearn import tasks
 from colearn.collective import LOCAL, Collective
 from colearn.errors import ConfigError
-from colearn.methods import method as named_method
+from colearn.methods import method as method_named
 from colearn.ml_interface import MachineLearningInterface
 from colearn.privacy.config import check_name
 from colearn.records import MAX_MEMBERS, PLAIN, Rule, fraction
@@ -114,9 +114,9 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         ledger=settings.ledger,
         terms=_terms(settings),
     )
-    state = collective.ledger.view()
-    if state.proposal is not None and state.proposer in attackers:
-        pact.add(collective.weights_of(state.proposal))
+    proposed = collective.proposed
+    if proposed is not None and collective.ledger.view().proposer in attackers:
+        pact.add(collective.weights_of(proposed))
     return Simulation(
         settings=settings,
         task=tasks.get(settings.task, settings.learner),
@@ -130,22 +130,17 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
 def resolved(settings: Settings) -> Settings:
     """Fill in what suits the task and the members, and check what can be checked without data.
 
-    Members that trust each other learn fastest by ``fast``; if some may lie, ``shield``
-    withstands them. Models that cannot be merged keep the plain protocol, which votes
-    strictly: what is no better is no progress. Merged proposals need the lenient vote.
-
     Raises:
         ConfigError: A setting cannot be used.
     """
     task = tasks.get(settings.task, settings.learner)
-    lying = settings.untrusted or settings.attackers > 0
-    method = settings.method or (
-        PLAIN if task.batch_size is None else "shield" if lying else "fast"
+    method, vote, rounds = tasks.suited(
+        task,
+        trusted=not (settings.untrusted or settings.attackers),
+        method=settings.method,
+        vote=settings.vote,
+        rounds=settings.rounds,
     )
-    all_train = named_method(method).all_train
-    rounds = settings.rounds
-    if rounds is None:
-        rounds = task.rounds // 3 if all_train else task.rounds
     if rounds < 1:
         raise ConfigError(f"{rounds} rounds are refused: a run has at least 1")
     if not 2 <= settings.learners <= MAX_MEMBERS:
@@ -158,7 +153,6 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
     if settings.privacy is not None:
         check_name(settings.privacy)
-    vote = settings.vote or ("loss" if method == PLAIN else "not-worse")
     return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
 
 
@@ -222,7 +216,7 @@ def _protect(setting: Setting, settings: Settings, privacy: str, folder: Path | 
             privacy,
             rounds=settings.rounds or 1,
             members=settings.learners,
-            all_train=named_method(settings.method or PLAIN).all_train,
+            all_train=method_named(settings.method or PLAIN).all_train,
             budget=None if budgets is None else budgets / f"learner-{index}.sqlite",
             witness=None if budgets is None else budgets / f"learner-{index}.witness",
         )

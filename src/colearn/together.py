@@ -13,7 +13,7 @@ from colearn.course import Course
 from colearn.duty import Action, Duty
 from colearn.errors import RefusedEvent
 from colearn.protocols import Board, Collector, Ledger
-from colearn.records import Ballot, Event, Note, Propose
+from colearn.records import Ballot, Event, Note, Propose, Update
 from colearn.rules import State
 
 
@@ -86,13 +86,24 @@ def step_together(members: Sequence[MemberT], run: Map[MemberT] = map) -> list[A
 
 
 def seen(member: Member) -> tuple[State, Sequence[Note], int]:
-    """What a member goes by: the ledger's state, the live round's notes, ledger time."""
+    """What a member goes by: the ledger's state, the live round's notes, ledger time.
+
+    Updates that came too late for the last round are among the notes of this one.
+    """
     state = member.ledger.view()
     if member.course is not None:
         member.course.follow()
     if member.board is None or not member.duty.reads_notes:
         return state, (), 0
-    return state, member.board.read(state.round), member.ledger.now()
+    notes = list(member.board.read(state.round))
+    if member.course is not None and member.duty.all_train and state.round:
+        before = member.board.read(state.round - 1)
+        notes += (
+            note
+            for note in before
+            if isinstance(note, Update) and member.course.late(note, state.round)
+        )
+    return state, notes, member.ledger.now()
 
 
 def _submit(ledger: Ledger, done: Sequence[Done]) -> None:

@@ -140,17 +140,26 @@ class WeightsStore:
             weights = self._get(held.weights, held.size_bytes, held.dims)
         return _with_budget(weights, held.dp_budget)
 
-    def get_update(self, update: Update) -> Weights:
-        """The weights an update stands for, as everybody finds them; raises as `get` does."""
-        place = update.weights, update.base
+    def get_update(self, update: Update, base: Digest) -> Weights:
+        """The weights an update leads to from a proposal's, as everybody finds them.
+
+        Args:
+            update: The update.
+            base: The proposal: the one trained on or, where the update is late, the next.
+
+        Raises:
+            StoreError: The update or the base cannot be had.
+            WeightsError: The update is none of this schema, or leads to NaN or infinity.
+        """
+        place = update.weights, base
         with self._lock:
             held = self._restored.get(place)
             if held is None:
-                base = self.get(update.base).weights
                 _check_size(update.weights, update.size_bytes, self._compact.layout({}))
                 parts = self._store.open(update.weights, update.size_bytes)
                 sent = decode_weights(parts, self._compact, {}, digest=None)
-                held = self._restored[place] = Weights(restored(base, sent))
+                held = Weights(restored(self.get(base).weights, sent))
+                self._restored[place] = held
         return _with_budget(held, update.dp_budget)
 
     @cached_property

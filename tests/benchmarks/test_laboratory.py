@@ -66,6 +66,8 @@ def test_every_attack_runs(laboratory, cell, attack):
     "change",
     [
         {"absent": 0.5},
+        {"slow": 0.4},
+        {"slow": 0.4, "late": False},
         {"committee": 3},
         {"optimiser": "adam"},
         {"method": "solo"},

@@ -21,7 +21,7 @@ from colearn.errors import (
 from colearn.log import Log
 from colearn.peers.book import AddressBook
 from colearn.protocols import Board, Signer
-from colearn.records import Candidate, Digest, Note, Scores, Update, encode
+from colearn.records import Ballot, Candidate, Digest, Note, Scores, Update, encode
 from colearn.rules import State
 
 _log = logging.getLogger(__name__)
@@ -32,8 +32,9 @@ class PeerBoard:
 
     What a member posts is on its own board when `post` returns, and is brought to the
     others as soon as they can be reached; what they bring is checked and put there too.
-    So reading and waiting look at the own board only. A candidate goes to everybody, a
-    ballot or an update to the round's proposer. Scores carry no signature and stay home.
+    So reading and waiting look at the own board only. A ballot goes to the round's
+    proposer, all else to everybody, so that each update is fetched from who made it. Scores
+    carry no signature and stay home.
 
     Args:
         own: Where the notes are kept.
@@ -133,9 +134,9 @@ class PeerBoard:
         return held
 
     def holder(self, digest: Digest) -> str:
-        """The member that announced a blob: by a note of the live round, else the proposer."""
+        """The member that announced a blob, in this round or the last; else the proposer."""
         state = self._view()
-        for note in self._own.read(state.round):
+        for note in (*self._own.read(state.round), *self._own.read(state.round - 1)):
             named = note.weights if isinstance(note, Update) else ""
             if digest == named or (isinstance(note, Candidate) and digest == note.proposal):
                 return note.sender
@@ -186,7 +187,7 @@ class PeerBoard:
                 note
                 for note in self._posted
                 if note.round >= state.round - 1
-                and (isinstance(note, Candidate) or member == _proposer(state, note.round))
+                and (not isinstance(note, Ballot) or member == _proposer(state, note.round))
             ]
 
     def _heard_of(self, member: str) -> None:

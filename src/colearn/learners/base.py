@@ -111,6 +111,7 @@ class FrameworkLearner(MachineLearningInterface):
         self.set_seed(seed)
         self.set_offset(None)
         self.train_samples = self.checked("train", train)
+        self.privacy = privacy
         self._guard: Guard | None = None
         if vote is not None:
             self.vote_samples = self.checked("vote", vote, like=self.train_samples)
@@ -143,6 +144,7 @@ class FrameworkLearner(MachineLearningInterface):
         from colearn.learners import private  # noqa: PLC0415 - needs an extra
 
         self._guard = private.guard(self, privacy, [self.train_samples, self.vote_samples])
+        self.privacy = privacy
         self._before = None
 
     @abstractmethod

@@ -42,6 +42,8 @@ def protect(
 ) -> None:
     """Put a learner under the preset of that name, for an experiment.
 
+    One that its owner has protected already stays as it is.
+
     Args:
         learner: One of this package's.
         name: ``standard`` or ``strict``.
@@ -63,6 +65,8 @@ def protect(
             f"privacy {name!r} is refused for a {type(learner).__name__}: only learners built on "
             "colearn.learners.base.FrameworkLearner can be protected from outside"
         )
+    if learner.privacy is not None:
+        return
     samples = len(learner.train_samples[0]) + len(learner.vote_samples[0])
     learner.protect(
         preset(

@@ -1,0 +1,87 @@
+"""Members in processes of their own, while processes, chain and network fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from forwarder import Forwarder
+
+from colearn import experiment as files
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def models(members):
+    """The models that members ended with."""
+    assert [each.wait() for each in members] == [0] * len(members), [
+        each.text() for each in members
+    ]
+    return {each.said("finished")[0]["model"] for each in members}
+
+
+def decided(member):
+    """How many rounds with a proposal a member has seen decided."""
+    return len({each["round"] for each in member.said("decided") if each["proposal"]})
+
+
+def test_killed_over_and_over(anvil_program):
+    """Kill -9 at random moments: one model, no second vote, nothing lost. See the benchmark."""
+    done = subprocess.run(
+        [sys.executable, "killing.py", "--members", "4", "--kills", "8", "--rounds", "8"],
+        cwd=BENCHMARKS,
+        env={**os.environ, "ANVIL": str(anvil_program)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_chain_is_killed_and_restored(net):
+    """The members wait while there is no chain, and go on from the state that it kept."""
+    group = net("--rounds", 6)
+    members = [group.join(number) for number in range(3)]
+    members[0].until(lambda: decided(members[0]) >= 2)
+    assert group.devnet.end(signal.SIGTERM) in (130, 143)
+    members[1].until(lambda: members[1].said("failed"))
+    assert all(each.process.poll() is None for each in members)
+    group.devnet.start()
+    (model,) = models(members)
+    audit = group.run("audit", group.file, "--rpc", group.url, name="audit")
+    assert audit.wait() == 0, audit.text()
+    assert model in audit.text()
+
+
+def test_one_member_is_cut_off(net):
+    """The others decide without it; once it is reached again, it catches up with them."""
+    group = net("--members", 4, "--deadline-seconds", 6, "--rounds", 5)
+    agreement = files.read(group.file)
+    port = urlsplit(agreement.reach[agreement.members[3]]).port
+    with Forwarder(urlsplit(group.url).port) as chain, Forwarder(port) as peers:
+        cut_off = group.run(
+            *swap(group.joins[3], group.url, chain.url), "--json", "--url", peers.url, name="cut"
+        )
+        others = [group.join(number, "--stay") for number in range(3)]
+        cut_off.until(lambda: decided(cut_off) >= 1)
+        chain.cut()
+        peers.cut()
+        known = decided(cut_off)
+        others[0].until(lambda: decided(others[0]) >= known + 1)
+        assert decided(cut_off) == known
+        chain.mend()
+        peers.mend()
+        assert cut_off.wait() == 0, cut_off.text()
+        for each in others:
+            each.until(lambda each=each: each.said("finished"))
+        assert len({each.said("finished")[0]["model"] for each in (cut_off, *others)}) == 1
+
+
+def swap(arguments, old, new):
+    """The same command line with another value."""
+    return [new if each == old else each for each in arguments]
