@@ -48,6 +48,7 @@ def demo(
     attackers: Whole = 0,
     attack: str = "label-flip",
     ledger: str = "local",
+    privacy: str | None = None,
     out: Path = Path("runs"),
     json: bool = False,
 ) -> None:
@@ -84,6 +85,9 @@ def demo(
             colluding-voter.
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
+        privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
+            learners hide single records behind noise. Noise is no seed's, so that no two
+            such runs are the same.
         out: Folder that the run's own folder is made in.
         json: Print one JSON object a line, for machines.
     """
@@ -105,6 +109,7 @@ def demo(
         attackers=attackers,
         attack=attack,
         ledger=ledger,
+        privacy=privacy,
     )
     settings = resolved(settings)
     folder = _new_folder(out, task)
