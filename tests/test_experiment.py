@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
 from colearn import experiment as files
 from colearn import tasks
 from colearn.errors import ConfigError, InvalidRule, SchemaMismatch
+from colearn.learners.forest import ForestLearner
 from colearn.learners.sklearn import SklearnLearner
 from colearn.records import Experiment as Record
 from colearn.records import Rule, decode, digest_of, encode
@@ -72,6 +74,15 @@ def test_every_task_can_be_written_down(task, tmp_path):
     assert found == agreement
     for each in learners:
         check(found, each)
+
+
+def test_a_method_that_cannot_merge_this_model_is_refused():
+    """Before anything is written: a name that nobody knows, and a model that grows."""
+    with pytest.raises(ConfigError, match="no method is called 'slow'"):
+        drawn_up(method="slow")
+    forest = ForestLearner(RandomForestClassifier(), train=(np.eye(4), np.array([0, 1, 0, 1])))
+    with pytest.raises(ConfigError, match="grow"):
+        files.draw_up(forest, task="own:make", rounds=1, seed=0, method="fast")
 
 
 def test_the_place_of_the_contract_is_not_agreed_on(written):

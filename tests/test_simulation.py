@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from colearn.alternatives import Alternatives
+from colearn.collective import EVM, LEDGER_FILES
 from colearn.errors import ColearnError, ConfigError
 from colearn.report.result import FEDAVG, PLAIN_PROTOCOL, POOLED
 from colearn.simulation import ATTACKS, Settings, resolved, settings_from, simulate
@@ -59,15 +60,20 @@ def test_an_attacker_proposes_otherwise(honest):
     assert attacked.rounds[4].decision.proposal != honest.rounds[4].decision.proposal
 
 
-def test_colluders_who_were_interrupted_know_their_own(tmp_path):
+@pytest.mark.parametrize("ledger", LEDGER_FILES)
+def test_colluders_who_were_interrupted_know_their_own(tmp_path, optional, ledger):
     """A pact outlives a stop: the run ends on the same model as one in one go."""
-    settings = replace(PLAIN, rounds=6, attackers=2, attack="colluding-voter")
+    if ledger == EVM:
+        optional("web3")
+    settings = replace(PLAIN, rounds=6, attackers=2, attack="colluding-voter", ledger=ledger)
     whole = simulate(settings).collective.run(6)
     with simulate(settings, tmp_path).collective as cut:
         cut.run(3)
-        state = cut.ledger.view()
-        proposer = cut._participants[3]
-        cut.ledger.submit(proposer.work(state).event)
+        done = cut._participants[3].work(cut.ledger.view())
+        if ledger == EVM:  # shown to the others, so that they sign their votes
+            cut._board.post(*done.notes)
+        else:
+            cut.ledger.submit(done.event)
     with simulate(settings, tmp_path).collective as resumed:
         result = resumed.run(3)
     assert [each.votes for each in result.rounds] == [each.votes for each in whole.rounds]

@@ -18,6 +18,7 @@ from threading import Thread
 import msgspec
 
 from colearn.baselines import Alone, federated_averaging, train_alone
+from colearn.collective import LOCAL
 from colearn.errors import ColearnError
 from colearn.methods import method
 from colearn.records import PLAIN
@@ -107,7 +108,7 @@ def _alone(settings: Settings, rounds: int, job: str) -> Alone:
 
 
 def _fedavg(settings: Settings, rounds: int, _: str) -> Alone:
-    simulation = simulate(settings)
+    simulation = simulate(msgspec.structs.replace(settings, ledger=LOCAL))
     evaluate = partial(simulation.setting.pooled.evaluate, samples=simulation.setting.test)
     curve = federated_averaging(simulation.learners, rounds, evaluate, seed=settings.seed)
     return Alone(curve[-1], rounds - 1, curve)
@@ -116,7 +117,7 @@ def _fedavg(settings: Settings, rounds: int, _: str) -> Alone:
 def _plain(settings: Settings, rounds: int, _: str) -> Alone:
     """The plain protocol with the same training in total: one learner trains a round, not all."""
     times = settings.learners if method(settings.method or PLAIN).all_train else 1
-    plain = msgspec.structs.replace(settings, method=PLAIN, vote=None)
+    plain = msgspec.structs.replace(settings, method=PLAIN, vote=None, ledger=LOCAL)
     result = simulate(plain).collective.run(rounds * times)
     curve = tuple(result.scores[times - 1 :: times])
     return Alone(curve[-1], rounds - 1, curve)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from colearn.boards.local import LocalBoard
-from colearn.course import Course
-from colearn.duty import Action
+from colearn.course import Course, check_merges
+from colearn.duty import Action, candidate
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
 from colearn.ledgers.local import LocalLedger
 from colearn.log import holds_records
@@ -122,11 +122,7 @@ class Collective:
         schema = _check_learners(named)
         if isinstance(method, str):
             method = named_method(method)
-        if schema.bounds and method.name != PLAIN:
-            raise ConfigError(
-                f"the method {method.name} cannot merge a model whose tensors grow, such as a "
-                f"forest: take the method {PLAIN}"
-            )
+        check_merges(method, schema)
         initial = next(iter(named.values())).mli_get_current_weights()
         experiment = Experiment(
             members=tuple(named),
@@ -197,6 +193,12 @@ class Collective:
             initial_score=self._initial_score,
             bytes_moved=self._bytes_moved,
         )
+
+    @property
+    def proposed(self) -> Digest | None:
+        """The proposal that the live round votes on; None before there is one."""
+        state, notes, _ = seen(self._participants[0])
+        return state.proposal or candidate(state, notes)
 
     def weights_of(self, proposal: Digest) -> Weights:
         """The weights of a proposal; without a folder only the live ones are held.

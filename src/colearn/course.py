@@ -10,12 +10,22 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import NamedTuple, Protocol
 
-from colearn.errors import BadSignature, StoreError, WeightsError, WrongMerge
+from colearn.errors import BadSignature, ConfigError, StoreError, WeightsError, WrongMerge
 from colearn.ml_interface import Weights
 from colearn.protocols import Method, Signer, Tensors, Trained
-from colearn.records import Digest, Experiment, Proposal, Update
+from colearn.records import PLAIN, Digest, Experiment, Proposal, Update
 from colearn.rules import Decision, Outcome
+from colearn.schema import Schema
 from colearn.weights_store import WeightsStore
+
+
+def check_merges(method: Method, schema: Schema) -> None:
+    """Raise `ConfigError` where a method cannot make M′ of such a model's updates."""
+    if schema.bounds and method.name != PLAIN:
+        raise ConfigError(
+            f"the method {method.name} cannot merge a model whose tensors grow, such as a "
+            f"forest: take the method {PLAIN}"
+        )
 
 
 class Decided(Protocol):

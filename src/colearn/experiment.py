@@ -19,7 +19,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from colearn.course import check_merges
 from colearn.errors import ConfigError, SchemaMismatch
+from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface
 from colearn.protocols import Probed, Schematic, Store
 from colearn.records import (
@@ -34,6 +36,7 @@ from colearn.records import (
     is_digest,
 )
 from colearn.schema import Schema, TensorSpec
+from colearn.toml import to_toml
 from colearn.weights import encode as encode_weights
 
 PROBE_TOLERANCE = 1e-3
@@ -235,8 +238,12 @@ def draw_up(
 
     Returns:
         The agreement, and M₀'s canonical bytes.
+
+    Raises:
+        ConfigError: There is no such method, or it cannot merge this model.
     """
     schema = schema_of(learner)
+    check_merges(named_method(method), schema)
     encoded = encode_weights(learner.mli_get_current_weights().weights, schema)
     agreement = Agreement(
         version=WIRE_VERSION,
@@ -345,7 +352,9 @@ def write(path: Path, agreement: Agreement, initial: bytes | None = None) -> Non
         if initial is not None:
             weights_beside(path).write_bytes(initial)
         draft = path.with_name(f"{path.name}.part")
-        draft.write_text(_to_toml(agreement), "utf-8")
+        values = msgspec.to_builtins(agreement, enc_hook=str)
+        values["rule"].pop("kind")
+        draft.write_text(to_toml(values, _PREFACE, _COMMENTS), "utf-8")
         draft.replace(path)
     except OSError as reason:
         raise ConfigError(f"{path} cannot be written: {reason.strerror}") from None
@@ -355,42 +364,6 @@ def _from_toml(kind: type, value: Any) -> Any:
     if kind is Fraction and isinstance(value, str | int | float):
         return fraction("a share", value)
     raise NotImplementedError(f"an experiment holds no {kind.__name__}")
-
-
-def _to_toml(agreement: Agreement) -> str:
-    values = msgspec.to_builtins(agreement, enc_hook=str)
-    values["rule"].pop("kind")
-    head = {name: value for name, value in values.items() if not isinstance(value, dict)}
-    lines = [*_PREFACE, *_lines(head)]
-    for name, table in values.items():
-        if isinstance(table, dict) and (table or name == "options"):
-            lines += ["", *_COMMENTS.get(name, ()), f"[{name}]", *_lines(table)]
-    return "\n".join(lines) + "\n"
-
-
-def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{_key(name)} = {_long(value)}" for name, value in table.items() if value is not None]
-
-
-def _key(name: str) -> str:
-    bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
-    return name if bare else _value(name)
-
-
-def _long(value: Any) -> str:
-    """A value as TOML; a list of texts or lists takes a line an item."""
-    if isinstance(value, tuple) and len(value) > 1 and isinstance(value[0], str | tuple):
-        return "[\n" + "".join(f"  {_value(part)},\n" for part in value) + "]"
-    return _value(value)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        inner = ", ".join(f"{_key(name)} = {_value(part)}" for name, part in value.items())
-        return f"{{ {inner} }}" if inner else "{}"
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 _PREFACE = (

@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from colearn import tasks
 from colearn.collective import LOCAL, Collective
 from colearn.errors import ConfigError
-from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface
 from colearn.records import MAX_MEMBERS, PLAIN, Rule, fraction
 from colearn.tasks import Setting, Task
@@ -110,9 +109,9 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         ledger=settings.ledger,
         terms=_terms(settings),
     )
-    state = collective.ledger.view()
-    if state.proposal is not None and state.proposer in attackers:
-        pact.add(collective.weights_of(state.proposal))
+    proposed = collective.proposed
+    if proposed is not None and collective.ledger.view().proposer in attackers:
+        pact.add(collective.weights_of(proposed))
     return Simulation(
         settings=settings,
         task=tasks.get(settings.task, settings.learner),
@@ -126,22 +125,17 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
 def resolved(settings: Settings) -> Settings:
     """Fill in what suits the task and the members, and check what can be checked without data.
 
-    Members that trust each other learn fastest by ``fast``; if some may lie, ``shield``
-    withstands them. Models that cannot be merged keep the plain protocol, which votes
-    strictly: what is no better is no progress. Merged proposals need the lenient vote.
-
     Raises:
         ConfigError: A setting cannot be used.
     """
     task = tasks.get(settings.task, settings.learner)
-    lying = settings.untrusted or settings.attackers > 0
-    method = settings.method or (
-        PLAIN if task.batch_size is None else "shield" if lying else "fast"
+    method, vote, rounds = tasks.suited(
+        task,
+        trusted=not (settings.untrusted or settings.attackers),
+        method=settings.method,
+        vote=settings.vote,
+        rounds=settings.rounds,
     )
-    all_train = named_method(method).all_train
-    rounds = settings.rounds
-    if rounds is None:
-        rounds = task.rounds // 3 if all_train else task.rounds
     if rounds < 1:
         raise ConfigError(f"{rounds} rounds are refused: a run has at least 1")
     if not 2 <= settings.learners <= MAX_MEMBERS:
@@ -152,7 +146,6 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(f"seed {settings.seed} is refused: it must be 0 to {_SEEDS - 1}")
     if settings.attack != LABEL_FLIP and not settings.attackers:
         raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
-    vote = settings.vote or ("loss" if method == PLAIN else "not-worse")
     return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
 
 

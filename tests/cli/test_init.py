@@ -31,20 +31,40 @@ def test_init_writes_what_was_said(capsys, tmp_path):
     """Task, members, rule and options stand in the file, and the digest on the screen."""
     members = ["--member", ANN, "--member", BOB]
     options = ["--option", "learning_rate=0.1", "--option", "split=dirichlet:1", "--rounds", "4"]
-    status, out, _ = run(capsys, "init", "digits", *members, *options, "--threshold", "2/3")
+    status, out, _ = run(
+        capsys, "init", "digits", "--trusted", *members, *options, "--threshold", "2/3"
+    )
     assert status == 0
     found = files.read(tmp_path / "experiment.toml")
     assert found.members == (ANN, BOB)
-    assert found.options == {"learning_rate": 0.1, "split": "dirichlet:1"}
+    assert found.options == {"learning_rate": 0.1, "split": "dirichlet:1", "vote": "not-worse"}
     assert found.rounds == 4
     assert str(found.rule.threshold) == "2/3"
     assert found.experiment_digest in out
     assert files.weights_beside(tmp_path / "experiment.toml").is_file()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (["digits", "--trusted"], ("fast", "not-worse", 20)),
+        (["digits", "--untrusted"], ("shield", "not-worse", 20)),
+        (["iris", "--untrusted"], ("plain", "loss", 15)),
+        (["digits", "--method", "plain"], ("plain", "loss", 60)),
+        (["digits", "--untrusted", "--method", "fast"], ("fast", "not-worse", 20)),
+        (["digits", "--trusted", "--option", "vote=loss", "--rounds", "7"], ("fast", "loss", 7)),
+    ],
+)
+def test_init_takes_what_suits_the_members(capsys, tmp_path, arguments, chosen):
+    """Trust decides the method, the method the vote; what is given stands."""
+    assert run(capsys, "init", *arguments)[0] == 0
+    found = files.read(tmp_path / "experiment.toml")
+    assert (found.method, found.options["vote"], found.rounds) == chosen
+
+
 def test_members_may_be_filled_in_later(capsys, tmp_path):
     """Without members the file is written, and what to do next is said."""
-    status, out, _ = run(capsys, "init", "iris")
+    status, out, _ = run(capsys, "init", "iris", "--trusted")
     assert status == 0
     assert "fill in the members' addresses" in out
     assert files.read(tmp_path / "experiment.toml").rounds == 15
@@ -57,9 +77,13 @@ def test_init_takes_a_factory(capsys, tmp_path):
         "def make(data_dir, seed, kind):\n"
         "    return tasks.build(tasks.get(kind), learners=2, split='iid', seed=seed).learners[0]\n"
     )
-    given = ["--rounds", "3", "--option", "kind=diabetes"]
+    given = ["--rounds", "3", "--option", "kind=diabetes", "--untrusted"]
     assert run(capsys, "init", "own_models:make", *given)[0] == 0
-    assert files.read(tmp_path / "experiment.toml").task == "own_models:make"
+    found = files.read(tmp_path / "experiment.toml")
+    assert (found.task, found.method) == ("own_models:make", "shield")
+    forest = ["--rounds", "3", "--option", "kind=iris", "--untrusted", "--out", "forest.toml"]
+    assert run(capsys, "init", "own_models:make", *forest)[0] == 0
+    assert files.read(tmp_path / "forest.toml").method == "plain"
     status, _, err = run(capsys, "init", "own_models:other", *given, "--out", "b.toml")
     assert status == 1
     assert "has no function 'other'" in err
@@ -68,18 +92,20 @@ def test_init_takes_a_factory(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["digit"], "did you mean digits"),
-        (["digits", "--member", "ann"], "no checksummed address"),
-        (["digits", "--member", ANN.lower()], "no checksummed address"),
-        (["digits", "--member", ANN], "name all or none"),
-        (["digits", "--option", "speed=1"], "no option 'speed'"),
-        (["digits", "--option", "speed"], "NAME=VALUE"),
-        (["digits", "--option", "learning_rate=fast"], "expected a float"),
-        (["digits", "--threshold", "0"], "threshold 0 is refused"),
-        (["digits", "--vote-seconds", "0"], "vote_seconds 0 is refused"),
-        (["nowhere:make"], "say --rounds"),
-        (["nowhere:make", "--rounds", "2"], "no module 'nowhere'"),
-        (["digits", "--out", "no/such/folder.toml"], "cannot be written"),
+        (["digits"], "say --trusted or --untrusted"),
+        (["digits", "--method", "fastest"], "no method is called 'fastest'"),
+        (["digit", "--trusted"], "did you mean digits"),
+        (["digits", "--member", "ann", "--trusted"], "no checksummed address"),
+        (["digits", "--member", ANN.lower(), "--trusted"], "no checksummed address"),
+        (["digits", "--member", ANN, "--trusted"], "name all or none"),
+        (["digits", "--option", "speed=1", "--trusted"], "no option 'speed'"),
+        (["digits", "--option", "speed", "--trusted"], "NAME=VALUE"),
+        (["digits", "--option", "learning_rate=fast", "--trusted"], "expected a float"),
+        (["digits", "--threshold", "0", "--trusted"], "threshold 0 is refused"),
+        (["digits", "--vote-seconds", "0", "--trusted"], "vote_seconds 0 is refused"),
+        (["nowhere:make", "--trusted"], "say --rounds"),
+        (["nowhere:make", "--trusted", "--rounds", "2"], "no module 'nowhere'"),
+        (["digits", "--out", "no/such/folder.toml", "--trusted"], "cannot be written"),
     ],
 )
 def test_what_cannot_be_is_one_line(capsys, tmp_path, arguments, says):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
 
 from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.protocols import Probed, Schematic, Seeded, Steered
+from colearn.schema import Schema
 from colearn.testing import check_learner
-from colearn.testing.attackers import Colluder, LazyVoter, Noise, Pact, SignFlip
+from colearn.testing.attackers import _OPTIONAL, Colluder, LazyVoter, Noise, Pact, SignFlip
 
 SLOPE = np.array([1.0, -2.0, 3.0])
+OPTIONAL_KINDS = (Schematic, Probed, Seeded, Steered)
 
 
 class Line(MachineLearningInterface):
@@ -57,6 +61,30 @@ class Line(MachineLearningInterface):
     def mli_get_current_weights(self) -> Weights:
         """The current ones."""
         return Weights(self.tensors)
+
+
+class Steerable(Line):
+    """Has every method that a learner may have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offsets: list[Any] = []
+
+    def schema(self) -> Schema:
+        """That of its weights."""
+        return Schema.of(self.tensors)
+
+    def probe(self, seed: int) -> np.ndarray:
+        """No output at all."""
+        return np.zeros((1, 0))
+
+    def set_offset(self, offset: Any) -> None:
+        """Remember it."""
+        self.offsets.append(offset)
+
+    def training_size(self) -> tuple[int, int]:
+        """Ten steps."""
+        return 10, 60
 
 
 class TrainsInPlace(Line):
@@ -348,3 +376,26 @@ def test_a_wrapper_is_its_learner_in_all_else() -> None:
     assert attacker.x is attacker.learner.x
     with pytest.raises(AttributeError):
         _ = attacker.nothing_of_the_kind
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        SignFlip,
+        LazyVoter,
+        lambda learner: Noise(learner, sigma=0.1),
+        lambda learner: Colluder(SignFlip(learner), Pact()),
+    ],
+)
+def test_a_wrapper_can_what_its_learner_can(wrap: Any) -> None:
+    """Protocols are found as every Python looks for them: without ``__getattr__``, copies too."""
+    made = copy.deepcopy(wrap(Steerable()))
+    assert set(_OPTIONAL) == {
+        name for kind in OPTIONAL_KINDS for name in vars(kind) if name[0] != "_"
+    }
+    for name in _OPTIONAL:
+        assert callable(inspect.getattr_static(made, name))
+    made.set_offset(None)
+    assert made.offsets == [None]
+    for name in set(_OPTIONAL) - {"set_seed"}:
+        assert not hasattr(wrap(Line()), name)

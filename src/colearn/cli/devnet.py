@@ -21,7 +21,7 @@ from colearn.errors import ConfigError
 from colearn.experiment import Agreement
 from colearn.ledgers.anvil import Anvil
 from colearn.ledgers.keys import new_key, write_key
-from colearn.records import Rule
+from colearn.records import PLAIN, Rule
 from colearn.shares import make_learner
 
 EXPERIMENT_FILE = "experiment.toml"
@@ -36,6 +36,7 @@ def devnet(
     *,
     members: Whole = 3,
     rounds: Whole | None = None,
+    method: str = PLAIN,
     deadline_seconds: Whole = 120,
     out: Path = Path("devnet"),
     port: Whole = 8545,
@@ -49,6 +50,7 @@ def devnet(
         task: A task, see colearn tasks.
         members: How many.
         rounds: By default what suits the task.
+        method: How new weights are made from the old.
         deadline_seconds: Time that proposer and voters have.
         out: Folder for keys, experiment and chain.
         port: Of the chain's node, on loopback.
@@ -59,7 +61,7 @@ def devnet(
             f"{_BLOCK_SECONDS} s here, so take {_LEAST_SECONDS} or more"
         )
     if not (out / EXPERIMENT_FILE).exists():
-        _make(task, members, rounds, deadline_seconds, out)
+        _make(task, members, rounds, deadline_seconds, out, method=method)
     agreement = files.read(out / EXPERIMENT_FILE)
     with (
         terminated_cleanly(),
@@ -71,7 +73,9 @@ def devnet(
         _wait()
 
 
-def _make(task: str, members: int, rounds: int | None, deadline_seconds: int, out: Path) -> None:
+def _make(
+    task: str, members: int, rounds: int | None, deadline_seconds: int, out: Path, *, method: str
+) -> None:
     """Make keys, experiment and M₀, or leave nothing."""
     try:
         (out / "keys").mkdir(parents=True)
@@ -91,6 +95,7 @@ def _make(task: str, members: int, rounds: int | None, deadline_seconds: int, ou
             rounds=rounds or tasks.get(task).rounds,
             seed=0,
             members=tuple(key.address for key in keys),
+            method=method,
             rule=Rule(propose_seconds=deadline_seconds, vote_seconds=deadline_seconds),
         )
         files.write(out / EXPERIMENT_FILE, agreement, initial)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+from cyclopts import Parameter
+
 from colearn import experiment as files
 from colearn.cli.options import Each, Whole
 from colearn.errors import ConfigError
@@ -18,9 +20,10 @@ def init(
     /,
     *,
     member: Annotated[tuple[str, ...], Each] = (),
+    trusted: Annotated[bool | None, Parameter(name="--trusted", negative="--untrusted")] = None,
     rounds: Whole | None = None,
     seed: Whole = 0,
-    method: str = "plain",
+    method: str | None = None,
     threshold: str = "1/2",
     quorum: str = "0",
     propose_seconds: Whole = 3_600,
@@ -38,31 +41,45 @@ def init(
             that makes a learner.
         member: A member's address, as colearn keys new prints it; once for each, in
             the order in which they propose. They can be filled in later.
-        rounds: How many; by default what suits the task.
+        trusted: Whether the members trust each other: say which, for the method
+            follows from it. If they do, fast; if somebody may lie, shield; plain for
+            a model that cannot be merged, such as a forest.
+        rounds: How many; by default what suits task and method.
         seed: Seed of M₀ and of everybody's training.
-        method: How new weights are made from the old.
+        method: How new weights are made from the old, whatever is said of trust.
         threshold: Share of the voters that more than must approve.
         quorum: Share of the voters that must vote.
         propose_seconds: Time a proposer has before its turn is skipped.
         vote_seconds: Time voters have after a proposal.
         option: NAME=VALUE, given to the task (split, vote, learning_rate,
-            batch_size) or to your factory; may be repeated.
+            batch_size) or to your factory; may be repeated. A task's vote is by
+            default what suits the method.
         data_dir: Folder of your data, where the task takes one.
         out: The file to write.
     """
     from colearn import tasks  # noqa: PLC0415 - brings scikit-learn with it
+    from colearn.methods import method_for  # noqa: PLC0415
     from colearn.shares import is_factory, make_learner  # noqa: PLC0415
 
     if out.exists():
         raise ConfigError(f"{out} exists already: name another file with --out, or remove it")
-    if rounds is None:
-        if is_factory(task):
-            raise ConfigError(f"how many rounds is {task} to learn? say --rounds")
-        rounds = tasks.get(task).rounds
+    if trusted is None and method is None:
+        raise ConfigError(
+            "do the members trust each other? say --trusted or --untrusted, or name a --method"
+        )
     options = dict(map(_option, option))
+    if not is_factory(task):
+        chosen = tasks.suited(tasks.get(task), trusted=bool(trusted), method=method, rounds=rounds)
+        method, rounds = chosen.method, chosen.rounds
+        options.setdefault("vote", chosen.vote)
+    elif rounds is None:
+        raise ConfigError(f"how many rounds is {task} to learn? say --rounds")
     learner = make_learner(
         task, options=options, seed=seed, share=(0, max(2, len(member))), data_dir=data_dir
     )
+    if method is None:
+        merges = not files.schema_of(learner).bounds
+        method = method_for(merges=merges, trusted=bool(trusted))
     agreement, initial = files.draw_up(
         learner,
         task=task,
@@ -80,6 +97,8 @@ def init(
     )
     files.write(out, agreement, initial)
     print(f"{out}\n{files.weights_beside(out)}")
+    vote = f", vote {options['vote']}" if not is_factory(task) else ""
+    print(f"\nMethod {method}{vote}, {rounds} rounds")
     if member:
         print(f"\nThe experiment is {agreement.experiment_digest}")
     else:

@@ -16,6 +16,7 @@ from colearn.methods.centers import (
 from colearn.methods.merged import Merged
 from colearn.methods.plain import Plain
 from colearn.protocols import Method
+from colearn.records import PLAIN
 
 METHODS: dict[str, Method] = {
     each.name: each
@@ -47,3 +48,18 @@ def method(name: str) -> Method:
         raise ConfigError(
             f"no method is called {name!r}; choose one of {', '.join(METHODS)}"
         ) from None
+
+
+def method_for(*, merges: bool, trusted: bool) -> str:
+    """The method that suits the members.
+
+    Members that trust each other learn fastest by ``fast``; if some may lie, ``shield``
+    withstands them. Models that cannot be merged keep the plain protocol.
+
+    Args:
+        merges: Whether their models can be merged, as those whose tensors grow cannot.
+        trusted: Whether the members trust each other.
+    """
+    if not merges:
+        return PLAIN
+    return "fast" if trusted else "shield"

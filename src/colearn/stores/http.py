@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from http.client import IncompleteRead
 from threading import Lock
 
+import numpy as np
 from blake3 import blake3
 
 from colearn.errors import BlobCorrupt, BlobMissing, PeerError, StoreError
@@ -94,7 +95,7 @@ class PeerStore:
             whole = transfer.ask(peer)
             if whole is not None:
                 self._own.put((whole,), digest)
-                return (memoryview(whole).toreadonly(),)
+                return (whole.toreadonly(),)
         raise transfer.failure()
 
 
@@ -110,12 +111,12 @@ class _Transfer:
         self._begin()
 
     def _begin(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = memoryview(b"")
         self._come = 0
         self._hasher = blake3()
         self._givers: list[str] = []
 
-    def ask(self, peer: Peer) -> bytearray | None:
+    def ask(self, peer: Peer) -> memoryview | None:
         """Take the rest from a peer; return the whole if it is right.
 
         If the first part was another's and the whole is wrong, all is asked of this one.
@@ -171,16 +172,15 @@ class _Transfer:
             return stream.size_bytes == len(self._buffer)
         if stream.size_bytes > self._most_bytes:
             return False
-        self._buffer = bytearray(stream.size_bytes)
+        self._buffer = np.empty(stream.size_bytes, np.uint8).data
         return True
 
     def _read(self, stream: BlobStream) -> None:
-        with memoryview(self._buffer) as view:
-            while self._come < len(view):
-                piece = view[self._come : self._come + _PIECE_BYTES]
-                count = stream.response.readinto(piece)
-                if not count:
-                    raise IncompleteRead(b"", len(view) - self._come)
-                self._hasher.update(piece[:count])
-                self._come += count
+        while self._come < len(self._buffer):
+            piece = self._buffer[self._come : self._come + _PIECE_BYTES]
+            count = stream.response.readinto(piece)
+            if not count:
+                raise IncompleteRead(b"", len(self._buffer) - self._come)
+            self._hasher.update(piece[:count])
+            self._come += count
         stream.response.read()  # nothing, but the connection may then be used again

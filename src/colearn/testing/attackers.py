@@ -19,6 +19,7 @@ from colearn.ml_interface import (
 from colearn.records import Digest, digest_of
 
 _Array = NDArray[np.generic]
+_OPTIONAL = ("schema", "probe", "set_seed", "set_offset", "training_size")
 
 
 class _Wrapper(MachineLearningInterface):
@@ -26,6 +27,9 @@ class _Wrapper(MachineLearningInterface):
 
     def __init__(self, learner: MachineLearningInterface) -> None:
         self.learner = learner
+        for name in _OPTIONAL:  # isinstance of a protocol sees no __getattr__, from Python 3.12 on
+            if hasattr(learner, name) and not hasattr(type(self), name):
+                setattr(self, name, getattr(learner, name))
 
     def __getattr__(self, name: str) -> Any:
         if name == "learner":  # not set yet: a copy is being made
