@@ -20,7 +20,10 @@ from colearn.errors import ConfigError, MissingExtra
 from colearn.simulation import Settings, simulate
 from colearn.tasks import mails
 
-HAM, SPAM = "meeting agenda notes for the team on monday".split(), "win free money now click".split()
+HAM, SPAM = (
+    "meeting agenda notes for the team on monday".split(),
+    "win free money now click".split(),
+)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *HAM, *SPAM]
 
 
@@ -60,7 +63,10 @@ def folder(tmp_path):
     rng = np.random.default_rng(0)
     place = tmp_path / "data"
     for name, words in (
-        ("easy-ham-1", HAM), ("hard-ham-1", HAM), ("spam-1", SPAM), ("spam-2", SPAM),
+        ("easy-ham-1", HAM),
+        ("hard-ham-1", HAM),
+        ("spam-1", SPAM),
+        ("spam-2", SPAM),
     ):
         (place / name).mkdir(parents=True)
         for number in range(60):

@@ -56,9 +56,7 @@ class MlflowTracker:
                 )
                 run = self._client.create_run(experiment, run_name=name)
         except (OSError, MlflowException) as reason:
-            raise ConfigError(
-                f"MLflow cannot write to {place}: {one_line(reason):.200}"
-            ) from None
+            raise ConfigError(f"MLflow cannot write to {place}: {one_line(reason):.200}") from None
         self._run = run.info.run_id
         self._batch(params=[Param(key, str(value)) for key, value in settings.items()])
 
