@@ -290,6 +290,21 @@ def test_an_update_that_comes_too_late_counts_in_the_next_round(monkeypatch):
     assert not net["c"].course.late(late[0], 2)
 
 
+def test_a_proposer_that_lies_about_its_merge_is_rejected_in_that_round(monkeypatch):
+    """Voters make the merge again and never look at a false one, however good it is."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    honest = net["a"].course.merge
+    net["a"].course.merge = lambda updates: {"w": honest(updates)["w"] + 1e-3}
+    while not net.ledger.decisions():
+        for name in MEMBERS:
+            net[name].step()
+    assert net.ledger.decisions()[0].outcome is Outcome.REJECTED
+    assert net.votes() == dict.fromkeys("bcd", Choice.REJECT)
+    assert net.ledger.view().current == net.ledger.experiment.initial
+    assert all(len(list(net[name].learner.votes)) == 9 for name in "bcd")
+
+
 def test_updates_candidate_and_ballots_in_one_round(tmp_path):
     """With a method in which all train, and collected votes, a round is one entry too."""
     net = Net(scripted(True, True, True, True), tmp_path, Mean())

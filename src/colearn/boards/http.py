@@ -21,7 +21,7 @@ from colearn.errors import (
 from colearn.log import Log
 from colearn.peers.book import AddressBook
 from colearn.protocols import Board, Signer
-from colearn.records import Candidate, Digest, Note, Scores, Update, encode
+from colearn.records import Ballot, Candidate, Digest, Note, Scores, Update, encode
 from colearn.rules import State
 
 _log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ class PeerBoard:
 
     What a member posts is on its own board when `post` returns, and is brought to the
     others as soon as they can be reached; what they bring is checked and put there too.
-    So reading and waiting look at the own board only. A candidate goes to everybody, a
-    ballot or an update to the round's proposer, and an update to the next one as well,
-    should it be late. Scores carry no signature and stay home.
+    So reading and waiting look at the own board only. A ballot goes to the round's
+    proposer, all else to everybody, so that each update is fetched from who made it. Scores
+    carry no signature and stay home.
 
     Args:
         own: Where the notes are kept.
@@ -187,7 +187,7 @@ class PeerBoard:
                 note
                 for note in self._posted
                 if note.round >= state.round - 1
-                and (isinstance(note, Candidate) or member in _concerned(state, note))
+                and (not isinstance(note, Ballot) or member == _proposer(state, note.round))
             ]
 
     def _heard_of(self, member: str) -> None:
@@ -222,10 +222,8 @@ class PeerBoard:
         )
 
 
-def _concerned(state: State, note: Note) -> list[str]:
-    """The proposers that a ballot or an update is for."""
-    rounds = [note.round, note.round + 1] if isinstance(note, Update) else [note.round]
-    return [state.members[each % len(state.members)] for each in rounds]
+def _proposer(state: State, round_index: int) -> str:
+    return state.members[round_index % len(state.members)]
 
 
 def _same(held: Note, note: Note) -> bool:

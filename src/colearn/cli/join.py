@@ -11,7 +11,7 @@ from colearn import experiment as files
 from colearn.cli.ending import terminated_cleanly
 from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
-from colearn.cli.learners import learner_for, share_of
+from colearn.cli.learners import BUDGET_FILE, learner_for, protected, share_of
 from colearn.cli.options import (
     FROM_ENVIRONMENT,
     LOCAL,
@@ -19,6 +19,7 @@ from colearn.cli.options import (
     Account,
     Node,
     Reach,
+    Tracks,
     Whole,
     host_and_port,
 )
@@ -31,6 +32,7 @@ from colearn.peers.tls import Identity
 from colearn.records import Digest
 from colearn.report.files import write_weights
 from colearn.tidying import Tidier
+from colearn.tracking import Follower, tracker
 
 _LINGER_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
@@ -46,11 +48,14 @@ def join(
     data_dir: Path | None = None,
     learner: str | None = None,
     share: str | None = None,
+    privacy: str | None = None,
+    budget: Path | None = None,
     state_dir: Path | None = None,
     reach: Reach = THIS_MACHINE,
     spare_mib: Whole = 1_024,
     stay: bool = False,
     health: str | None = None,
+    track: Tracks = (),
     json: bool = False,
 ) -> None:
     """Take part in an experiment, until its last round.
@@ -66,6 +71,10 @@ def join(
             the experiment names one: whose code runs here is for you to say.
         share: Which part of a task's own data is yours, such as 2/3; by default your
             place among the members.
+        privacy: standard, strict or none, instead of what the experiment says: how your
+            learner hides single records.
+        budget: File that accounts for the privacy of your data, in all experiments; by
+            default budget.sqlite in the state folder.
         state_dir: Folder for your journal, blobs and the final model; by default one
             beside the experiment, named by your address.
         reach: How the other members reach this one.
@@ -73,6 +82,8 @@ def join(
         stay: Serve your blobs to the others after the last round, until stopped; else for
             half a minute at most, if somebody lacks the last model.
         health: HOST:PORT at which to serve /health and /metrics.
+        track: Where to keep how rounds ended, and your own scores: mlflow:FILE, mlflow:URL
+            or tensorboard:FOLDER.
         json: Print one JSON object a line, for machines.
     """
     agreement = files.read(experiment)
@@ -81,6 +92,8 @@ def join(
     made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
     folder = state_dir or experiment.parent / f"state-{me[:10]}"
     feed = Feed(me, agreement.rounds, as_json=json)
+    if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
+        feed.say("unprotected", warning)
     with terminated_cleanly(), ExitStack() as opened:
         try:
             member = opened.enter_context(
@@ -100,6 +113,10 @@ def join(
                 watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
             if health is not None:
                 watchers.append(opened.enter_context(_watched(me, folder, health)))
+            for where in track:
+                kept = tracker(where, f"{experiment.stem}-{me[:10]}", _settings(agreement))
+                opened.callback(kept.close)
+                watchers.append(Follower(kept, me, made))
             feed.begin(member.participant.ledger.experiment, folder, member.url)
             with feed.shown():
                 model = take_part(
@@ -115,6 +132,16 @@ def join(
         except (KeyboardInterrupt, SystemExit):
             feed.stopped()
             raise
+
+
+def _settings(agreement: Agreement) -> dict[str, object]:
+    return {
+        "task": agreement.task,
+        "method": agreement.method,
+        "rounds": agreement.rounds,
+        "seed": agreement.seed,
+        **agreement.options,
+    }
 
 
 @contextmanager
