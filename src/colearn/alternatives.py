@@ -29,10 +29,12 @@ from colearn.simulation import Settings, attackers_of, build, simulate
 class Alternatives:
     """Trains in other ways, in processes of their own.
 
-    They work from the start, beside the collective. `close` ends them.
+    They work from the start, beside the collective, and without noise: who keeps data and
+    models at home needs none, so that what privacy costs can be seen. `close` ends them.
     """
 
     def __init__(self, settings: Settings, rounds: int) -> None:
+        settings = msgspec.structs.replace(settings, privacy=None)
         attacking = attackers_of(settings)
         honest = (f"{index}" for index in range(settings.learners) if index not in attacking)
         jobs = [*(PLAIN_PROTOCOL, FEDAVG)[: 0 if settings.method == PLAIN else 2], POOLED, *honest]

@@ -23,6 +23,7 @@ from colearn.course import check_merges
 from colearn.errors import ConfigError, SchemaMismatch
 from colearn.methods import method as named_method
 from colearn.ml_interface import MachineLearningInterface
+from colearn.privacy.config import check_name
 from colearn.protocols import Probed, Schematic, Store
 from colearn.records import (
     WIRE_VERSION,
@@ -101,6 +102,8 @@ class Agreement(_Strict, frozen=True, kw_only=True):
         members: Their addresses, in the order in which they propose.
         rule: The voting rule.
         options: What the task or the factory is given, by name.
+        privacy: The preset that members' learners are to be under: ``standard`` or
+            ``strict``; None leaves it to each of them.
         origin: Digest of the proposal that M₀ was accepted by in an older experiment;
             empty where there is none.
         initial: M₀.
@@ -119,6 +122,7 @@ class Agreement(_Strict, frozen=True, kw_only=True):
     members: tuple[str, ...] = ()
     rule: Rule = Rule()
     options: dict[str, _Option] = {}
+    privacy: str | None = None
     origin: str = ""
     initial: Initial
     tensors: dict[str, TensorSpec]
@@ -135,6 +139,8 @@ class Agreement(_Strict, frozen=True, kw_only=True):
             )
         if self.rounds < 1:
             raise ConfigError(f"{self.rounds} rounds are refused: an experiment has at least 1")
+        if self.privacy is not None:
+            check_name(self.privacy)
         if self.seed < 0:
             raise ConfigError(f"seed {self.seed} is refused: it must be 0 or more")
         if not is_digest(self.initial.weights):
@@ -171,6 +177,8 @@ class Agreement(_Strict, frozen=True, kw_only=True):
             WeightsError: No weights can have this schema.
         """
         terms = {f"options.{name}": json.dumps(value) for name, value in self.options.items()}
+        if self.privacy is not None:
+            terms["privacy"] = self.privacy
         if self.origin:
             terms["origin"] = self.origin
         if self.probe is not None:
@@ -233,6 +241,7 @@ def draw_up(
     rule: Rule | None = None,
     method: str = "plain",
     options: Mapping[str, _Option] | None = None,
+    privacy: str | None = None,
 ) -> tuple[Agreement, bytes]:
     """Write down what to agree on; M₀ is the learner's current model.
 
@@ -254,6 +263,7 @@ def draw_up(
         members=members,
         rule=rule or Rule(),
         options=dict(options or {}),
+        privacy=privacy,
         initial=Initial(weights=digest_of(encoded.parts), dims=encoded.dims),
         tensors=schema.tensors,
         bounds=schema.bounds,

@@ -14,7 +14,9 @@ from threadpoolctl import threadpool_limits
 from colearn import tasks
 from colearn.collective import LOCAL, Collective
 from colearn.errors import ConfigError
+from colearn.methods import method as method_named
 from colearn.ml_interface import MachineLearningInterface
+from colearn.privacy.config import check_name
 from colearn.records import MAX_MEMBERS, PLAIN, Rule, fraction
 from colearn.tasks import Setting, Task
 from colearn.testing.attackers import Colluder, LazyVoter, Noise, Pact, SignFlip
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attackers: int = 0
     attack: str = LABEL_FLIP
     ledger: str = LOCAL
+    privacy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
     settings = resolved(settings)
     rule = Rule(threshold=fraction("threshold", settings.threshold))
     setting = build(settings)
+    if settings.privacy is not None:
+        _protect(setting, settings, settings.privacy, folder)
     pact = Pact()
     wrap = _attack(settings)
     attacking = attackers_of(settings)
@@ -146,6 +151,8 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(f"seed {settings.seed} is refused: it must be 0 to {_SEEDS - 1}")
     if settings.attack != LABEL_FLIP and not settings.attackers:
         raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
+    if settings.privacy is not None:
+        check_name(settings.privacy)
     return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
 
 
@@ -196,11 +203,29 @@ def build(settings: Settings) -> Setting:
     return setting
 
 
+def _protect(setting: Setting, settings: Settings, privacy: str, folder: Path | None) -> None:
+    """Put the learners under a preset, each with a budget of its own in the run's folder."""
+    from colearn.learners.private import protect  # noqa: PLC0415 - needs an extra
+
+    budgets = None if folder is None else folder / "budgets"
+    if budgets is not None:
+        budgets.mkdir(exist_ok=True)
+    for index, learner in enumerate(setting.learners):
+        protect(
+            learner,
+            privacy,
+            rounds=settings.rounds or 1,
+            members=settings.learners,
+            all_train=method_named(settings.method or PLAIN).all_train,
+            budget=None if budgets is None else budgets / f"learner-{index}.sqlite",
+            witness=None if budgets is None else budgets / f"learner-{index}.witness",
+        )
+
+
 def _terms(settings: Settings) -> dict[str, str]:
     """What makes the same members another experiment; how long it runs and from where does not."""
     free = ["rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir", "ledger"]
-    if settings.learner is None:
-        free.append("learner")
+    free += [name for name in ("learner", "privacy") if getattr(settings, name) is None]
     return {
         name: str(value)
         for name, value in msgspec.structs.asdict(settings).items()

@@ -50,6 +50,7 @@ def demo(
     attackers: Whole = 0,
     attack: str = "label-flip",
     ledger: str = "local",
+    privacy: str | None = None,
     track: Tracks = (),
     out: Path = Path("runs"),
     json: bool = False,
@@ -87,6 +88,9 @@ def demo(
             colluding-voter.
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
+        privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
+            learners hide single records behind noise. Noise is no seed's, so that no two
+            such runs are the same.
         track: Where else to keep the run's numbers: mlflow:FILE, mlflow:URL or
             tensorboard:FOLDER.
         out: Folder that the run's own folder is made in.
@@ -110,6 +114,7 @@ def demo(
         attackers=attackers,
         attack=attack,
         ledger=ledger,
+        privacy=privacy,
     )
     settings = resolved(settings)
     folder = _new_folder(out, task)

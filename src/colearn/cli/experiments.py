@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from colearn import experiment as files
 from colearn.cli.options import Each, Whole
 from colearn.errors import ConfigError
+from colearn.privacy.config import check_name
 from colearn.records import MAX_MEMBERS, Rule, fraction
 
 
@@ -29,6 +30,7 @@ def init(
     propose_seconds: Whole = 3_600,
     vote_seconds: Whole = 3_600,
     option: Annotated[tuple[str, ...], Each] = (),
+    privacy: str | None = None,
     data_dir: Path | None = None,
     out: Path = Path("experiment.toml"),
 ) -> None:
@@ -54,6 +56,8 @@ def init(
         option: NAME=VALUE, given to the task (split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
             default what suits the method.
+        privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
+            every member's learner is to hide single records by.
         data_dir: Folder of your data, where the task takes one.
         out: The file to write.
     """
@@ -67,6 +71,8 @@ def init(
         raise ConfigError(
             "do the members trust each other? say --trusted or --untrusted, or name a --method"
         )
+    if privacy is not None:
+        check_name(privacy)
     options = dict(map(_option, option))
     if not is_factory(task):
         chosen = tasks.suited(tasks.get(task), trusted=bool(trusted), method=method, rounds=rounds)
@@ -94,6 +100,7 @@ def init(
         ),
         method=method,
         options=options,
+        privacy=privacy,
     )
     files.write(out, agreement, initial)
     print(f"{out}\n{files.weights_beside(out)}")

@@ -64,6 +64,7 @@ def fork(
         rule=state.rule,
         method=agreement.method,
         options=agreement.options,
+        privacy=agreement.privacy,
     )
     forked = msgspec.structs.replace(forked, origin=state.current)
     forked.experiment  # noqa: B018 - refuses too few members before anything is written

@@ -11,7 +11,7 @@ from colearn import experiment as files
 from colearn.cli.ending import terminated_cleanly
 from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
-from colearn.cli.learners import learner_for, share_of
+from colearn.cli.learners import BUDGET_FILE, learner_for, protected, share_of
 from colearn.cli.options import (
     FROM_ENVIRONMENT,
     LOCAL,
@@ -48,6 +48,8 @@ def join(
     data_dir: Path | None = None,
     learner: str | None = None,
     share: str | None = None,
+    privacy: str | None = None,
+    budget: Path | None = None,
     state_dir: Path | None = None,
     reach: Reach = THIS_MACHINE,
     spare_mib: Whole = 1_024,
@@ -69,6 +71,10 @@ def join(
             the experiment names one: whose code runs here is for you to say.
         share: Which part of a task's own data is yours, such as 2/3; by default your
             place among the members.
+        privacy: standard, strict or none, instead of what the experiment says: how your
+            learner hides single records.
+        budget: File that accounts for the privacy of your data, in all experiments; by
+            default budget.sqlite in the state folder.
         state_dir: Folder for your journal, blobs and the final model; by default one
             beside the experiment, named by your address.
         reach: How the other members reach this one.
@@ -86,6 +92,8 @@ def join(
     made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
     folder = state_dir or experiment.parent / f"state-{me[:10]}"
     feed = Feed(me, agreement.rounds, as_json=json)
+    if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
+        feed.say("unprotected", warning)
     with terminated_cleanly(), ExitStack() as opened:
         try:
             member = opened.enter_context(

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
+from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
+from colearn.privacy.config import unprotected
 from colearn.shares import is_factory, make_learner
+
+BUDGET_FILE = "budget.sqlite"
+NO_PRIVACY = "none"
 
 
 def learner_for(
@@ -38,6 +43,41 @@ def learner_for(
         share=share,
         data_dir=data_dir,
     )
+
+
+def protected(
+    agreement: Agreement, learner: MachineLearningInterface, own: str | None, budget: Path
+) -> str | None:
+    """Put a learner under the privacy that its owner chose, else that of the experiment.
+
+    Args:
+        agreement: What the members agreed on.
+        learner: Its data is about to be told of by proposals and votes.
+        own: A preset's name, or ``none``; None leaves it to the experiment.
+        budget: The file that accounts for its data.
+
+    Returns:
+        What to warn the owner of; None where all is well.
+
+    Raises:
+        ConfigError: There is no such preset.
+        UnsupportedModel: The learner cannot be protected.
+        BudgetError: The budget's file cannot be used.
+    """
+    name = agreement.privacy if own is None else None if own == NO_PRIVACY else own
+    if name is not None:
+        from colearn.learners.private import protect  # noqa: PLC0415 - needs an extra
+
+        budget.parent.mkdir(parents=True, exist_ok=True)
+        protect(
+            learner,
+            name,
+            rounds=agreement.rounds,
+            members=len(agreement.members),
+            all_train=method(agreement.method).all_train,
+            budget=budget,
+        )
+    return unprotected(getattr(learner, "privacy", None))
 
 
 def share_of(agreement: Agreement, me: str, share: str | None) -> tuple[int, int]:

@@ -203,6 +203,8 @@ def _header(simulation: Simulation) -> list[Text]:
         Text(f"  method   {settings.method}"),
         Text(f"  seed     {settings.seed}, {simulation.rounds} rounds, split {settings.split}"),
     ]
+    if settings.privacy is not None:
+        lines.append(Text(f"  privacy  {settings.privacy}; what it is compared with has none"))
     width = max(map(len, simulation.collective.members))
     for name, counts in zip(simulation.collective.members, simulation.setting.counts, strict=True):
         role = f"  attacks: {settings.attack}" if name in simulation.attackers else ""

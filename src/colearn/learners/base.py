@@ -111,6 +111,7 @@ class FrameworkLearner(MachineLearningInterface):
         self.set_seed(seed)
         self.set_offset(None)
         self.train_samples = self.checked("train", train)
+        self.privacy = privacy
         self._guard: Guard | None = None
         if vote is not None:
             self.vote_samples = self.checked("vote", vote, like=self.train_samples)
@@ -129,6 +130,22 @@ class FrameworkLearner(MachineLearningInterface):
         self._current = Weights(self.tensors())
         self._schema = Schema.of(self._current.weights)
         self._before: NDArray[np.float64] | None = None
+
+    def protect(self, privacy: Privacy) -> None:
+        """Hide single records behind noise from here on; see the argument ``privacy``.
+
+        Raises:
+            UnsupportedModel: This model cannot be trained privately.
+            ConfigError: The budget is too small for what is planned.
+            LearnerError: There are too few records.
+            BudgetError: The budget's file cannot be used.
+            MissingExtra: The extra ``privacy`` is not installed.
+        """
+        from colearn.learners import private  # noqa: PLC0415 - needs an extra
+
+        self._guard = private.guard(self, privacy, [self.train_samples, self.vote_samples])
+        self.privacy = privacy
+        self._before = None
 
     @abstractmethod
     def tensors(self) -> dict[str, NDArray[np.generic]]:
@@ -186,6 +203,25 @@ class FrameworkLearner(MachineLearningInterface):
         self.begin(rng)
         for x, y in self.mini_batches(rng):
             self.step(x, y)
+            if self.offset is not None:
+                self.shift(self.offset)
+        return self.tensors()
+
+    def train_privately(
+        self, tensors: Tensors, plan: NoisySteps, rng: np.random.Generator
+    ) -> dict[str, NDArray[np.generic]]:
+        """Return new tensors, trained from those given by clipped and noisy gradients.
+
+        Args:
+            tensors: The weights to begin from.
+            plan: Clipping, noise and steps.
+            rng: Draws batches and noise; nobody else may know its seed.
+        """
+        self.load(tensors)
+        self.begin(rng)
+        for rows in plan.batches(rng):
+            x, y = self.train_samples
+            self.noisy_step(x[rows], y[rows], plan, rng)
             if self.offset is not None:
                 self.shift(self.offset)
         return self.tensors()

@@ -18,7 +18,13 @@ from colearn.errors import ConfigError, LearnerError
 from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
-from colearn.learners.trees import MAX_DEPTH, Boosted, boosted_outputs, boosted_schema
+from colearn.learners.trees import (
+    MAX_DEPTH,
+    NO_PRIVATE_TREES,
+    Boosted,
+    boosted_outputs,
+    boosted_schema,
+)
 from colearn.protocols import Tensors
 
 if TYPE_CHECKING:
@@ -194,6 +200,10 @@ class BoostedLearner(SupervisedLearner):
                 break
             kept.append(_joined(trees))
         self.load({name: np.concatenate([part[name] for part in kept]) for name in old})
+
+    def no_private_training(self) -> str | None:
+        """Trees cannot: their splits and leaves are made of single samples."""
+        return NO_PRIVATE_TREES
 
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return probabilities or predicted numbers."""

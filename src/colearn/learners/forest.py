@@ -15,7 +15,13 @@ from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
 from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
-from colearn.learners.trees import MAX_DEPTH, Forest, forest_schema, no_trees
+from colearn.learners.trees import (
+    MAX_DEPTH,
+    NO_PRIVATE_TREES,
+    Forest,
+    forest_schema,
+    no_trees,
+)
 from colearn.protocols import Tensors
 
 try:
@@ -147,10 +153,7 @@ class ForestLearner(SupervisedLearner):
 
     def no_private_training(self) -> str | None:
         """Trees cannot: their splits and leaves are made of single samples."""
-        return (
-            "never: a tree's splits and leaves are made of single records, so there is no "
-            "gradient to clip; protect its votes alone, or train a linear model or a perceptron"
-        )
+        return NO_PRIVATE_TREES
 
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return what is judged: predicted numbers, or smoothed probabilities.

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from colearn.errors import UnsupportedModel
+from colearn.learners.base import FrameworkLearner
 from colearn.ml_interface import ErrorCodes, ProposedWeights, Weights
+from colearn.privacy.config import check_name, planned_releases, planned_votes, preset
 from colearn.privacy.guard import Guard, NoisySteps, PrivateTraining, PrivateVotes
 from colearn.privacy.noise import secret_generator
 from colearn.records import Digest, digest_of
@@ -20,10 +22,62 @@ from colearn.weights import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from colearn.learners.base import FrameworkLearner, Samples
+    from colearn.learners.base import Samples
+    from colearn.ml_interface import MachineLearningInterface
     from colearn.privacy.config import Privacy
     from colearn.protocols import Tensors
+
+
+def protect(
+    learner: MachineLearningInterface,
+    name: str,
+    *,
+    rounds: int,
+    members: int,
+    all_train: bool,
+    budget: Path | None = None,
+    witness: Path | None = None,
+) -> None:
+    """Put a learner under the preset of that name, for an experiment.
+
+    One that its owner has protected already stays as it is.
+
+    Args:
+        learner: One of this package's.
+        name: ``standard`` or ``strict``.
+        rounds: How many the experiment takes.
+        members: How many take part.
+        all_train: Whether its method has all members train in each round.
+        budget: As in `Privacy`.
+        witness: As in `Privacy`.
+
+    Raises:
+        ConfigError: There is no such preset.
+        UnsupportedModel: The learner cannot be protected.
+        BudgetError: The budget's file cannot be used.
+        LearnerError: There are too few records.
+    """
+    check_name(name)
+    if not isinstance(learner, FrameworkLearner):
+        raise UnsupportedModel(
+            f"privacy {name!r} is refused for a {type(learner).__name__}: only learners built on "
+            "colearn.learners.base.FrameworkLearner can be protected from outside"
+        )
+    if learner.privacy is not None:
+        return
+    samples = len(learner.train_samples[0]) + len(learner.vote_samples[0])
+    learner.protect(
+        preset(
+            name,
+            samples=samples,
+            releases=planned_releases(rounds, members, all_train=all_train),
+            votes=planned_votes(rounds, members),
+            budget=budget,
+            witness=witness,
+        )
+    )
 
 
 def guard(learner: FrameworkLearner, privacy: Privacy, parts: Sequence[Samples]) -> Guard:
@@ -60,7 +114,9 @@ def propose(learner: FrameworkLearner, training: PrivateTraining, turn: Sequence
     key = f"{_digest(learner, current)}/{'/'.join(map(str, turn))}/{offset}"
 
     def train(plan: NoisySteps) -> bytes:
-        return b"".join(encode(_trained(learner, current, plan), schema).parts)
+        return b"".join(
+            encode(learner.train_privately(current, plan, secret_generator()), schema).parts
+        )
 
     body = training.result(key, train)
     if body is None:
@@ -75,18 +131,6 @@ def judge(learner: FrameworkLearner, votes: PrivateVotes, weights: Weights) -> P
     key = f"{_digest(learner, current)}/{_digest(learner, weights.weights)}"
     vote = votes.vote(key, lambda: learner.vote_losses(weights))
     return ProposedWeights(weights.weights, weights.training_summary, vote=vote)
-
-
-def _trained(learner: FrameworkLearner, tensors: Tensors, plan: NoisySteps) -> Tensors:
-    rng = secret_generator()
-    learner.load(tensors)
-    learner.begin(rng)
-    for rows in plan.batches(rng):
-        x, y = learner.train_samples
-        learner.noisy_step(x[rows], y[rows], plan, rng)
-        if learner.offset is not None:
-            learner.shift(learner.offset)
-    return learner.tensors()
 
 
 def _digest(learner: FrameworkLearner, tensors: Tensors) -> Digest:

@@ -125,6 +125,6 @@ class SupervisedLearner(FrameworkLearner):
         return 1.0 - float(self.errors(x, y).mean())
 
 
-def one_line(reason: Exception) -> str:
+def one_line(reason: object) -> str:
     """What a library says went wrong, as part of a line of ours."""
     return " ".join(str(reason).split()).removesuffix(".")

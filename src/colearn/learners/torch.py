@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Unpack
@@ -41,6 +41,8 @@ from colearn.learners.torch_tensors import copied, frozen_digest, trained, trave
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from colearn.privacy.guard import NoisySteps
 
 FROZEN = "frozen.blake3"
 """Name of the tensor that holds the digest of all frozen parameters, if there are any."""
@@ -120,7 +122,7 @@ class TorchLearner(FrameworkLearner):
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
         self._optimizer: Any = None
         self._scheduler: Any = None
-        self._max_grad_norm, self._autocast_dtype = max_grad_norm, autocast
+        self._max_grad_norm, self._autocast = max_grad_norm, autocast
         if isinstance(train, DataLoader) and train.batch_size is not None:
             options.setdefault("batch_size", train.batch_size)
         super().__init__(train=train, vote=vote, test=test, **options)  # type: ignore[arg-type]
@@ -166,11 +168,24 @@ class TorchLearner(FrameworkLearner):
 
     def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """Return new tensors, trained from those given: a pure function with the data."""
+        with self._training(rng):
+            return super().train(tensors, rng)
+
+    def train_privately(
+        self, tensors: Tensors, plan: NoisySteps, rng: np.random.Generator
+    ) -> dict[str, NDArray[np.generic]]:
+        """Return new tensors, trained by clipped and noisy gradients."""
+        with self._training(rng):
+            return super().train_privately(tensors, plan, rng)
+
+    @contextmanager
+    def _training(self, rng: np.random.Generator) -> Iterator[None]:
+        """Let torch draw from this generator alone, and forget the training afterwards."""
         gpus = [self._device] if self._device.type == "cuda" else []
         with _RANDOM, torch.random.fork_rng(gpus):
             torch.manual_seed(int(rng.integers(2**63)))
             try:
-                return super().train(tensors, rng)
+                yield
             except ColearnError:
                 raise
             except Exception as reason:
@@ -184,7 +199,7 @@ class TorchLearner(FrameworkLearner):
         self._trained = trained(self._module)
         self._optimizer = self._make_optimizer(list(self._trained.values()))
         self._scheduler = self._make_scheduler(self._optimizer) if self._make_scheduler else None
-        halves = self._autocast_dtype is torch.float16
+        halves = self._autocast is torch.float16
         self._scaler = torch.amp.GradScaler(self._device.type) if halves else None
 
     def step(self, x: Any, y: Any) -> None:
@@ -196,6 +211,42 @@ class TorchLearner(FrameworkLearner):
             self._backward(x, y)
             self._scaler.step(self._optimizer)
             self._scaler.update()
+        if self._scheduler is not None:
+            self._scheduler.step()
+
+    def no_private_training(self) -> str | None:
+        """Why this module cannot be trained privately; None if it can."""
+        from colearn.learners import torch_private  # noqa: PLC0415 - for who asks for privacy
+
+        for name, given in (("max_grad_norm", self._max_grad_norm), ("autocast", self._autocast)):
+            if given is not None:
+                return f"not yet with {name}: leave it out, gradients are clipped one by one"
+        x: Any = self.train_samples[0]
+        if isinstance(x, Rows):
+            return "not yet from a dataset or loader: give the samples as arrays"
+        self.begin(np.random.default_rng())
+        try:
+            reason = torch_private.refusal(self._module, self._optimizer)
+            if reason is None:
+                self._gradients = torch_private.judged(
+                    self._module, self._trained, self._loss, self._sample_losses
+                )
+                x, y = moved((x[:2], self.train_samples[1][:2]), self._device, self._dtype)
+                with torch.random.fork_rng([]):
+                    torch_private.clipped_sums(self._gradients, x, y, 1.0)
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = f"not yet: torch.func gives no gradients of its single samples, {error}"
+        finally:
+            self._forget_training()
+        return None if reason is None else one_line(reason)
+
+    def noisy_step(self, x: Any, y: Any, plan: NoisySteps, rng: np.random.Generator) -> None:
+        """Train on a batch of any size, 0 too, by clipped and noisy gradients."""
+        from colearn.learners import torch_private  # noqa: PLC0415 - for who asks for privacy
+
+        x, y = moved((x, y), self._device, self._dtype)
+        torch_private.noisy_gradients(self._gradients, x, y, plan, rng)
+        self._optimizer.step()
         if self._scheduler is not None:
             self._scheduler.step()
 
@@ -265,9 +316,9 @@ class TorchLearner(FrameworkLearner):
         self._optimizer = self._scheduler = None
 
     def _casting(self) -> AbstractContextManager[Any]:
-        if self._autocast_dtype is None:
+        if self._autocast is None:
             return nullcontext()
-        return torch.autocast(self._device.type, self._autocast_dtype)
+        return torch.autocast(self._device.type, self._autocast)
 
     @torch.inference_mode()
     def _predictions(self, x: Any, y: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

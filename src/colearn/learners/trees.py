@@ -28,6 +28,13 @@ _ROUNDING = 1e-6
 _VALUES_AT_ONCE = 1 << 20
 
 
+NO_PRIVATE_TREES = (
+    "never: a tree's splits and leaves are made of single records, so there is no "
+    "gradient to clip; protect its votes alone, or train a linear model or a perceptron"
+)
+"""Why no learner of trees trains privately."""
+
+
 def forest_schema(outputs: int, *, max_trees: int, max_nodes: int) -> Schema:
     """Return the schema of forests whose nodes hold ``outputs`` values each."""
     nodes = ("nodes",)

@@ -100,10 +100,7 @@ def preset(
     Raises:
         ConfigError: There is no such preset, or a number cannot be used.
     """
-    if name not in PRESETS:
-        raise ConfigError(
-            f"no privacy is called {name!r}; choose one of none, {', '.join(PRESETS)}"
-        )
+    check_name(name)
     _check_count("samples", samples)
     train_epsilon, vote_epsilon = PRESETS[name]
     delta = min(_MAX_DELTA, 1 / (10 * samples))
@@ -116,6 +113,12 @@ def preset(
     )
 
 
+def check_name(name: str) -> None:
+    """Raise `ConfigError` unless a preset has this name."""
+    if name not in PRESETS:
+        raise ConfigError(f"no privacy is called {name!r}; choose {' or '.join(PRESETS)}")
+
+
 def planned_releases(rounds: int, members: int, *, all_train: bool) -> int:
     """How often a member's training is released in that many rounds.
 
@@ -123,6 +126,11 @@ def planned_releases(rounds: int, members: int, *, all_train: bool) -> int:
     releases an update in each. A rejected proposal counts: it was published.
     """
     return rounds if all_train else -(-rounds // members)
+
+
+def planned_votes(rounds: int, members: int) -> int:
+    """How often a member votes in that many rounds: in all but those it proposes in."""
+    return max(1, rounds - rounds // members)
 
 
 def default_witness(fingerprint: str) -> Path:

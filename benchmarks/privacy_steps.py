@@ -1,0 +1,160 @@
+"""What a private training step costs over a plain one.
+
+Run as ``python benchmarks/privacy_steps.py``: the same model and optimiser train the same
+number of steps on batches of the same size (Poisson's, on average), in turn; the time is the
+processor's, on one thread, for a whole training, from the current weights to the tensors handed
+out. Where Opacus is
+installed, its hooks are timed on the same models, beside.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+from torch import nn
+from torch.nn import functional
+
+from colearn.learners.base import FrameworkLearner
+from colearn.learners.sklearn import SklearnLearner
+from colearn.learners.torch import TorchLearner
+from colearn.ml_interface import DiffPrivConfig
+from colearn.privacy.config import Privacy
+from colearn.privacy.noise import secret_generator
+
+REPEATS, STEPS, BATCH_SIZE, SAMPLES = 9, 40, 64, 2560
+RNG = np.random.default_rng(0)
+X = RNG.random((SAMPLES, 784), np.float32)
+Y = RNG.integers(10, size=SAMPLES)
+SGD = partial(torch.optim.SGD, lr=0.1)
+PRIVATE = Privacy(train=DiffPrivConfig(1e3, 1e-5, noise_multiplier=1.0), releases=REPEATS + 1)
+
+
+def linear() -> nn.Module:
+    return nn.Linear(784, 10)
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+
+
+def convolutions() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 16, 8, stride=2, padding=3), nn.ReLU()),
+        *(nn.MaxPool2d(2, 1), nn.Conv2d(16, 32, 4, stride=2), nn.ReLU(), nn.MaxPool2d(2, 1)),
+        *(nn.Flatten(), nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 10)),
+    )
+
+
+def normalised() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 16, 3, padding=1), nn.GroupNorm(4, 16)),
+        *(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.GroupNorm(4, 32)),
+        *(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1568, 10)),
+    )
+
+
+def sklearn_learner(model: Callable[[], object], privacy: Privacy | None) -> FrameworkLearner:
+    return SklearnLearner(
+        model(),
+        train=(X, Y),
+        vote=(X[:640], Y[:640]),
+        steps=STEPS,
+        batch_size=BATCH_SIZE,
+        privacy=privacy,
+    )
+
+
+def torch_learner(model: Callable[[], nn.Module], privacy: Privacy | None) -> FrameworkLearner:
+    torch.manual_seed(0)
+    return TorchLearner(
+        model(),
+        loss=functional.cross_entropy,
+        optimizer=SGD,
+        train=(X, Y),
+        vote=(X[:640], Y[:640]),
+        steps=STEPS,
+        batch_size=BATCH_SIZE,
+        privacy=privacy,
+    )
+
+
+def train(learner: FrameworkLearner, privacy: Privacy | None) -> None:
+    tensors = learner.mli_get_current_weights().weights
+    if privacy is None:
+        learner.train(tensors, np.random.default_rng(0))
+    else:
+        plan = learner._guard.training.plan  # noqa: SLF001 - without the budget: the step alone
+        learner.train_privately(tensors, plan, secret_generator())
+
+
+def opacus(model: Callable[[], nn.Module]) -> Callable[[], None]:
+    """A training of the same steps by Opacus."""
+    from opacus import PrivacyEngine  # noqa: PLC0415 - where it is installed
+
+    torch.manual_seed(0)
+    module = model()
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    module, optimizer, loader = PrivacyEngine().make_private(
+        module=module,
+        optimizer=SGD(module.parameters()),
+        data_loader=torch.utils.data.DataLoader(data, batch_size=BATCH_SIZE),
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+    )
+
+    def run() -> None:
+        for x, y in loader:
+            optimizer.zero_grad()
+            functional.cross_entropy(module(x), y).backward()
+            optimizer.step()
+
+    return run
+
+
+def seconds(act: Callable[[], None]) -> float:
+    began = time.process_time()
+    act()
+    return time.process_time() - began
+
+
+def compare(name: str, make: Callable[..., FrameworkLearner], model: object, limit: float) -> None:
+    acts = [partial(train, make(model, privacy), privacy) for privacy in (None, PRIVATE)]
+    if make is torch_learner and importlib.util.find_spec("opacus"):
+        acts.append(opacus(model))  # type: ignore[arg-type]
+    for act in acts:
+        act()
+    times = np.array([[seconds(act) for act in acts] for _ in range(REPEATS)]) / STEPS * 1e3
+    plain, private, *other = np.median(times, axis=0)
+    ratio = np.median(times[:, 1] / times[:, 0])
+    beside = f"{other[0] / plain:9.1f}" if other else f"{'':9}"
+    verdict = "ok" if ratio <= limit else "MISSED"
+    print(f"{name:34}{plain:8.2f}{private:9.2f}{ratio:8.2f}{limit:7.1f}  {verdict:6}{beside}")
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    print(f"{'milliseconds a step, batch 64':34}{'plain':>8}{'private':>9}{'ratio':>8}{'limit':>7}"
+          f"{'Opacus':>17}")  # fmt: skip
+    with threadpool_limits(1):
+        logistic = partial(SGDClassifier, loss="log_loss", learning_rate="constant", eta0=0.1)
+        compare("scikit-learn, linear 784-10", sklearn_learner, logistic, 2.5)
+        compare("scikit-learn, 784-100-10", sklearn_learner,
+                partial(MLPClassifier, (100,), solver="sgd"), 2.5)  # fmt: skip
+        compare("torch, linear 784-10", torch_learner, linear, 2.5)
+        compare("torch, 784-100-10", torch_learner, perceptron, 2.5)
+        compare("torch, convolutions 16-32", torch_learner, convolutions, 3.5)
+        compare("torch, the same with GroupNorm", torch_learner, normalised, 3.5)
+
+
+if __name__ == "__main__":
+    main()
