@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from colearn.alternatives import Alternatives
 from colearn.collective import EVM, LEDGER_FILES, LOCAL
+from colearn.duty import Action
 from colearn.errors import ColearnError, ConfigError
 from colearn.report.result import FEDAVG, PLAIN_PROTOCOL, POOLED
 from colearn.simulation import ATTACKS, Settings, resolved, settings_from, simulate
@@ -69,7 +70,7 @@ def test_colluders_who_were_interrupted_know_their_own(tmp_path, optional, ledge
     whole = simulate(settings).collective.run(6)
     with simulate(settings, tmp_path).collective as cut:
         cut.run(3)
-        done = cut._participants[3].work(cut.ledger.view())
+        done = cut._participants[3].work(Action.PROPOSE, cut.ledger.view())
         if ledger == EVM:  # shown to the others, so that they sign their votes
             cut._board.post(*done.notes)
         else:
