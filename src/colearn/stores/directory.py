@@ -116,7 +116,8 @@ class DirectoryStore:
         return self._path / digest[:2] / digest
 
     def _write(self, parts: Iterable[Buffer], target: Path) -> None:
-        _make(target.parent)
+        if not target.parent.exists():
+            _make(target.parent)
         unfinished = self._path / f"{_UNFINISHED}{secrets.token_hex(8)}"
         try:
             with unfinished.open("xb") as file:
@@ -149,10 +150,10 @@ class DirectoryStore:
 
 def _make(directory: Path) -> None:
     """Make a directory and those above it, whose names outlive a power cut."""
-    if not directory.is_dir():
+    if not directory.parent.is_dir():
         _make(directory.parent)
-        directory.mkdir(exist_ok=True)
-        sync_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
 
 
 def _map(path: Path) -> memoryview:

@@ -63,8 +63,6 @@ class SentenceClassifier(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
         """Class scores of shape (n, outputs)."""
-        vectors = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask
-        ).last_hidden_state
+        vectors = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask[..., None].to(vectors.dtype)
         return self.head(self.scale((vectors * mask).sum(1) / mask.sum(1).clamp(min=1)))

@@ -56,7 +56,7 @@ def tracker(where: str, name: str, settings: Mapping[str, object]) -> Tracker:
 def numbers_of(each: Round) -> dict[str, float]:
     """What a simulation knows of a round, members' own scores included; only what is finite."""
     decision = each.decision
-    numbers = {
+    numbers: dict[str, float | None] = {
         "score": each.score,
         **_outcome(decision),
         "seconds": each.seconds,
@@ -126,8 +126,10 @@ def _outcome(decision: Decision) -> dict[str, float]:
     }
 
 
-def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+def _finite(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {
+        name: value for name, value in numbers.items() if value is not None and math.isfinite(value)
+    }
 
 
 def _mlflow(place: str, name: str, settings: Mapping[str, object]) -> Tracker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ try:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunStatus
     from mlflow.exceptions import MlflowException
-    from mlflow.utils.time import get_current_time_millis
 except ModuleNotFoundError as reason:
     raise MissingExtra("tracking in MLflow", reason.name or "mlflow", "mlflow") from None
 
@@ -56,15 +56,13 @@ class MlflowTracker:
                 )
                 run = self._client.create_run(experiment, run_name=name)
         except (OSError, MlflowException) as reason:
-            raise ConfigError(
-                f"MLflow cannot write to {place}: {one_line(reason):.200}"
-            ) from None
+            raise ConfigError(f"MLflow cannot write to {place}: {one_line(reason):.200}") from None
         self._run = run.info.run_id
         self._batch(params=[Param(key, str(value)) for key, value in settings.items()])
 
     def log(self, round_index: int, numbers: Mapping[str, float]) -> None:
         """Keep finite numbers of a round, by name."""
-        now = get_current_time_millis()
+        now = round(time.time() * 1_000)
         metrics = [Metric(key, value, now, round_index) for key, value in numbers.items()]
         try:
             self._batch(metrics=metrics)
