@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from colearn.compact import compact, restored
 from colearn.records import digest_of
 from colearn.weights import Schema, decode, encode
 
@@ -46,11 +47,16 @@ def main() -> int:
     copy = np.empty(len(blob), np.uint8)
     source = np.frombuffer(blob, np.uint8)
 
+    moved = {name: tensor + np.float32(0.1) for name, tensor in tensors.items()}
+    sent = compact(tensors, moved)
+
     rows = {
         "memcpy": lambda: np.copyto(copy, source),
         "encode + digest": lambda: digest_of(encode(tensors, schema).parts),
         "decode + check (digest too)": lambda: decode([blob], schema, {}, digest),
         "decode + check (store's digest)": lambda: decode([blob], schema, {}, None),
+        "compact, of these bytes": lambda: compact(tensors, moved),
+        "restored, to these bytes": lambda: restored(tensors, sent),
         "blake3 alone": lambda: digest_of([blob]),
         "numpy.isfinite alone": lambda: [np.isfinite(array).all() for array in tensors.values()],
     }

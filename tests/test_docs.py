@@ -28,6 +28,13 @@ def test_python_code_runs(page, tmp_path, monkeypatch, capsys):
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)  # noqa: S102
 
 
+@pytest.mark.parametrize("page", ["flower", "lora"])
+def test_code_for_extras_runs(page, optional, tmp_path, monkeypatch, capsys):
+    """So do the pages about what needs an extra."""
+    optional({"flower": "flwr", "lora": "peft"}[page])
+    test_python_code_runs(f"docs/{page}.md", tmp_path, monkeypatch, capsys)
+
+
 @pytest.mark.parametrize("name", colearn.__all__)
 def test_public_name_is_documented(name):
     """Every public name has a docstring of its own, and its module stands in the reference."""

@@ -73,11 +73,13 @@ def test_a_member_that_is_away_does_not_stop_the_round():
 
 
 def test_who_was_late_is_not_waited_for():
-    """An update left over from the last round stands for its member's; it trains all the same."""
+    """An update left over from the last round stands for its member's, if it still is one."""
     state = msgspec.structs.replace(STATE, round=4)
     left = msgspec.structs.replace(update("d"), round=3)
+    gone = msgspec.structs.replace(update("z"), round=3)
     given = [msgspec.structs.replace(update(each), round=4) for each in "abc"]
     assert Duty("a", all_train=True).due(state, [*given, left], 1000) is Action.PROPOSE
+    assert Duty("a", all_train=True).due(state, [*given, gone], 1000) is None
     assert Duty("d", all_train=True).due(state, [*given, left], 1000) is Action.TRAIN
 
 

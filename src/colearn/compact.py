@@ -71,8 +71,9 @@ def compact(base: Mapping[str, Array], tensors: Mapping[str, Array]) -> dict[str
             ) - before[numbers].astype(np.float64)
         scales[rows] = _scales(name, moved)
         scale = _widened(scales[rows])
-        steps = np.rint(moved / np.where(scale, scale, 1.0)[:, None])
-        codes[rows] = _packed(np.clip(steps, -_MOST, _MOST))
+        moved /= np.where(scale, scale, 1.0)[:, None]
+        np.rint(moved, out=moved)
+        codes[rows] = _packed(np.clip(moved, -_MOST, _MOST, out=moved))
     exact = {f"{_EXACT}{name}": tensors[name] for name in base.keys() - set(trained(base))}
     return {_CODES: codes, _SCALES: scales, **exact}
 
@@ -155,14 +156,18 @@ def _widened(scales: Array) -> NDArray[np.float64]:
 
 
 def _packed(steps: NDArray[np.float64]) -> _Codes:
+    """Low four bits of the first half of a block beside those of the second; then high bits."""
     codes = (steps + _MOST).astype(np.uint8)
-    bits = np.unpackbits(codes[:, :, None], axis=2)[:, :, 8 - BITS :]
-    return np.packbits(bits.reshape(len(codes), -1), axis=1)
+    low = codes & 15
+    halves = low[:, : BLOCK // 2] | low[:, BLOCK // 2 :] << 4
+    return np.concatenate([halves, np.packbits(codes >> 4, axis=1)], axis=1)
 
 
 def _unpacked(codes: Array) -> NDArray[np.float64]:
-    bits = np.unpackbits(codes.astype(np.uint8), axis=1).reshape(len(codes), BLOCK, BITS)
-    return (np.packbits(bits, axis=2)[:, :, 0] >> (8 - BITS)).astype(np.float64) - _MOST
+    halves, high = np.split(codes.astype(np.uint8), [BLOCK // 2], axis=1)
+    low = np.concatenate([halves & 15, halves >> 4], axis=1)
+    steps: NDArray[np.uint8] = low | np.unpackbits(high, axis=1) << 4
+    return steps.astype(np.float64) - _MOST
 
 
 def _like(dtype: str, shape: tuple[Any, ...]) -> Array:

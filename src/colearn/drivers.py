@@ -28,6 +28,7 @@ from colearn.peers.client import Peer
 from colearn.peers.tls import Identity
 from colearn.protocols import Board, Store
 from colearn.records import PLAIN, Digest, Experiment
+from colearn.silence import newcomer
 from colearn.stores.directory import DirectoryStore
 from colearn.weights_store import WeightsStore
 
@@ -205,7 +206,7 @@ def open_member(
     make_folder(folder)
     with ExitStack() as opened:
         lost = (folder / NOTES_FILE).exists() and not (folder / JOURNAL_FILE).exists()
-        silent_through = ledger.view().round if lost else -1
+        silent_through = ledger.view().round if lost else None
         journal = Journal(
             folder / JOURNAL_FILE, ledger.experiment, me, silent_through=silent_through
         )
@@ -253,6 +254,7 @@ def open_member(
             course=course,
             signer=signer,
             journal=journal,
+            met_before=newcomer if network is None else network.met_before,
         )
         yield Member(participant=participant, weights=weights, own=own, network=network, url=url)
 

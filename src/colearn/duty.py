@@ -105,7 +105,7 @@ class Duty(NamedTuple):
         if not self.all_train or now >= _patience(state, 1):
             return True
         given = {note.sender for note in notes if isinstance(note, Update)}
-        return len(given) >= len(state.members)
+        return given.issuperset(state.members)
 
 
 def candidate(state: State, notes: Sequence[Note]) -> Digest | None:

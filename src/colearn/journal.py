@@ -30,7 +30,7 @@ Published = Pass | Propose | Update | Vote | Commit | Reveal
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS owner (experiment TEXT NOT NULL, member TEXT NOT NULL,
-    silent_through INTEGER NOT NULL);
+    silent_through INTEGER);
 CREATE TABLE IF NOT EXISTS published (round INTEGER NOT NULL, kind TEXT NOT NULL,
     record BLOB NOT NULL, PRIMARY KEY (round, kind));
 """
@@ -53,14 +53,17 @@ class Journal:
         member: Whose journal it is.
         silent_through: Where the file is made, the last round in which the member may
             have spoken already; in rounds up to this one it stays silent. -1 for a
-            member that has never taken part.
+            member that has never taken part; None where that has to be found out.
+
+    Attributes:
+        silent_through: As it stands in the file.
 
     Raises:
         LedgerError: The file cannot be used, is another's, or is open elsewhere.
     """
 
     def __init__(
-        self, path: Path, experiment: Experiment, member: str, *, silent_through: int
+        self, path: Path, experiment: Experiment, member: str, *, silent_through: int | None
     ) -> None:
         self._path = path
         self._lock = Lock()
@@ -84,7 +87,20 @@ class Journal:
                 f"{path} is the journal of {found[1]!r} in experiment {found[0][:12]}, "
                 f"expected {member!r} in {owner[0][:12]}: name another file"
             )
-        self.silent_through: int = found[2]
+        self.silent_through: int | None = found[2]
+
+    def settle(self, silent_through: int) -> None:
+        """Keep what was found out: the last round to be silent in.
+
+        Raises:
+            LedgerError: The file cannot be written.
+        """
+        with self._lock:
+            try:
+                self._file.execute("UPDATE owner SET silent_through = ?", (silent_through,))
+            except sqlite3.Error as reason:
+                raise self._unusable(reason) from None
+        self.silent_through = silent_through
 
     def recall(self, round_index: int, kind: type[Published]) -> Published | None:
         """What was to be published in a round; a turn is proposed in or passed, not both.

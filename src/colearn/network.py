@@ -104,6 +104,14 @@ class Network:
             "members": len(state.members),
         }
 
+    def met_before(self) -> bool | None:
+        """Whether others know this member from an earlier life; None before that can be said.
+
+        Whoever leads the live round must have been asked, for there this member's vote
+        would be.
+        """
+        return self.book.met_before(self._ledger.view().proposer)
+
     def close(self) -> None:
         """Leave; what is held stays held."""
         self._opened.close()

@@ -44,6 +44,7 @@ from colearn.records import (
     digest_of,
 )
 from colearn.rules import State
+from colearn.silence import MetBefore, Silence, newcomer
 from colearn.together import Done, step_together
 from colearn.weights import equal
 from colearn.weights_store import WeightsStore
@@ -82,6 +83,7 @@ class Participant:
             a proposer collects votes and submits them with its proposal.
         journal: Where this member keeps what it is about to publish. None where the
             ledger lives and dies with this process.
+        met_before: Tells a member whose journal is new whether others know it.
         show_scores: Post the scores behind votes. Otherwise they stay home.
     """
 
@@ -97,6 +99,7 @@ class Participant:
         course: Course | None = None,
         signer: Signer | None = None,
         journal: Journal | None = None,
+        met_before: MetBefore = newcomer,
         show_scores: bool = False,
     ) -> None:
         self.member = member
@@ -120,7 +123,7 @@ class Participant:
         self._hidden: Reveal | None = None
         self._checked: set[Action] = set()
         self._shown: tuple[int, float] = (-1, 0.0)
-        self._silent_through = -1 if journal is None else self._silent(journal)
+        self._silence = None if journal is None else Silence(member, ledger, journal, met_before)
 
     def due(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Action | None:
         """What is to be done in this state; None is to wait.
@@ -132,7 +135,7 @@ class Participant:
         """
         if self._holds != state.current:
             return Action.ACCEPT
-        if state.round <= self._silent_through:
+        if self._silence is not None and self._silence.holds(state, notes):
             return None
         patient = self.duty.collects and self._patient(state, notes)
         action = self.duty.due(state, notes, now, patient=patient)
@@ -402,19 +405,6 @@ class Participant:
 
     def _recall(self, round_index: int, kind: type[Published]) -> Published | None:
         return None if self._journal is None else self._journal.recall(round_index, kind)
-
-    def _silent(self, journal: Journal) -> int:
-        """The last round to be silent in: the live one, where the ledger knows more of us."""
-        for entry in self.ledger.events():
-            event = entry.event
-            if (
-                isinstance(event, Propose | Pass | Vote)
-                and event.sender == self.member
-                and event.round > journal.silent_through
-                and journal.recall(event.round, type(event)) is None
-            ):
-                return max(journal.silent_through, self.ledger.view().round)
-        return journal.silent_through
 
 
 def training_seed(seed: int, member: str, round_index: int) -> int:

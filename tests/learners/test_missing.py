@@ -12,7 +12,9 @@ from colearn.errors import MissingExtra
 MODULES = {
     "sklearn": ("sklearn", "demo"),
     "forest": ("sklearn", "demo"),
+    "flower": ("flwr", "flower"),
     "lightgbm": ("lightgbm", "lightgbm"),
+    "lora": ("peft", "lora"),
     "torch": ("torch", "torch"),
     "xgboost": ("xgboost", "xgboost"),
 }

@@ -283,6 +283,13 @@ def test_the_contract_says_no_to_each_event(web3):
     assert len(ledger.events()) == 3
 
 
+def test_a_contract_is_founded_where_blocks_are_dear(web3):
+    """The first transaction, too, pays what the newest block asked for."""
+    ask(web3, "anvil_setNextBlockBaseFeePerGas", 10**11)
+    ask(web3, "evm_mine")
+    assert EthereumLedger.found(agreed(), KEYS, chain=web3).view().round == 0
+
+
 def test_another_contracts_code_is_refused(web3):
     """A contract with other code than the one that is shipped gets one line."""
     ledger = EthereumLedger.found(agreed(), KEYS, chain=web3)

@@ -60,6 +60,20 @@ def test_a_member_outdoes_what_its_earlier_life_has_said(book):
     KeyedSigner("ada").check(now)
 
 
+def test_an_earlier_life_is_remembered_by_others():
+    """A newcomer is told by the one it asks that it is none, if it has been there before."""
+    ledger = LocalLedger(EXPERIMENT)
+    with join("ada", ledger) as ada:
+        assert ada.book.met_before("ada") is None
+        for met in (False, True):
+            with join("bob", ledger, seeds=[ada.url]) as bob:
+                assert bob.book.met_before("cid") is None
+                assert eventually(lambda: bob.book.met_before("ada") is not None)
+                assert bob.met_before() is bob.book.met_before("ada") is met
+                assert bob.book.met_before("cid") is (True if met else None)
+                assert eventually(lambda: ada.book.met_before("ada") is False)
+
+
 def test_those_who_sit_after_this_member_are_asked_first():
     """Members' requests are spread: each begins with its own successor."""
     with joined() as networks:

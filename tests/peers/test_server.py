@@ -208,13 +208,17 @@ def test_other_methods_and_heads_too_large_are_refused(ada):
 
 
 def test_endpoints_are_exchanged():
-    """Who tells its endpoint is told all that are known, this member's own among them."""
+    """Who tells its endpoint is told all that were known before, its own earlier one too."""
     with join("ada") as ada:
-        bob = KeyedSigner("bob").sign(Endpoint(sender="bob", counter=1, url="http://127.0.0.1:9"))
-        status, _, body = ask(ada.url, "POST", "/endpoints", encode(bob))
-        assert status == 200
-        assert body.splitlines() == [encode(each) for each in ada.book.endpoints()]
-        assert bob in ada.book.endpoints()
+        for counter in (1, 2):
+            bob = KeyedSigner("bob").sign(
+                Endpoint(sender="bob", counter=counter, url="http://127.0.0.1:9")
+            )
+            known = [encode(each) for each in ada.book.endpoints()]
+            status, _, body = ask(ada.url, "POST", "/endpoints", encode(bob))
+            assert status == 200
+            assert body.splitlines() == known
+            assert bob in ada.book.endpoints()
 
 
 def test_one_address_has_so_many_connections():

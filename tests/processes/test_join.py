@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 from contextlib import closing
@@ -82,6 +83,29 @@ def test_stopped_and_started_again(net):
     assert len({each.said("finished")[-1]["model"] for each in members}) == 1
     assert len(members[1].said("stopped")) == len(members[2].said("stopped")) == 1
     assert journal_of(group, 1)[: len(before)] == before
+
+
+def test_a_member_that_lost_everything_votes_no_second_time(net):
+    """Killed after its vote in the first round, its folder gone: it is silent until the next."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(2)]
+    notes = state_of(group, 0) / "notes.log"
+    members[1].until(lambda: notes.exists() and '"kind":"ballot"' in notes.read_text())
+    members[1].end(signal.SIGKILL)
+    shutil.rmtree(state_of(group, 1))
+    members[1].start()
+    members[1].until(lambda: "it is silent there" in members[1].text())
+    members.append(group.join(2))
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    assert len({each.said("finished")[0]["model"] for each in members}) == 1
+    kept = {number for number, *_ in journal_of(group, 1)}
+    assert 0 not in kept
+    assert 1 in kept
+    sender = files.read(group.file).members[1]
+    votes = [each["entry"] for each in members[0].said("ordered")]
+    assert [
+        each["round"] for each in votes if each["kind"] == "vote" and each["sender"] == sender
+    ].count(0) == 1
 
 
 def test_who_comes_late_catches_up(net):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from colearn.alternatives import Alternatives
-from colearn.cli.options import Whole
+from colearn.cli.options import Tracks, Whole
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
 from colearn.errors import ConfigError
@@ -26,6 +27,7 @@ from colearn.simulation import (
     settings_from,
     simulate,
 )
+from colearn.tracking import Tracker, comparison_numbers, numbers_of, tracker
 
 
 def demo(
@@ -49,6 +51,7 @@ def demo(
     attack: str = "label-flip",
     ledger: str = "local",
     privacy: str | None = None,
+    track: Tracks = (),
     out: Path = Path("runs"),
     json: bool = False,
 ) -> None:
@@ -88,6 +91,8 @@ def demo(
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
             learners hide single records behind noise. Noise is no seed's, so that no two
             such runs are the same.
+        track: Where else to keep the run's numbers: mlflow:FILE, mlflow:URL or
+            tensorboard:FOLDER.
         out: Folder that the run's own folder is made in.
         json: Print one JSON object a line, for machines.
     """
@@ -116,23 +121,31 @@ def demo(
     try:
         files.write_settings(folder, msgspec.structs.asdict(settings))
         simulation = simulate(settings, folder)
+        trackers = _trackers(track, folder, settings)
     except BaseException:
         shutil.rmtree(folder)
         with suppress(OSError):  # it holds other runs
             out.rmdir()
         raise
-    _play(simulation, folder, make_screen(json))
+    _play(simulation, folder, make_screen(json), trackers)
 
 
-def resume(run: Path, /, *, json: bool = False) -> None:
+def resume(run: Path, /, *, track: Tracks = (), json: bool = False) -> None:
     """Go on with a run that was stopped; it ends as if it had never been.
 
     Args:
         run: The run's folder.
+        track: Where else to keep the run's numbers, those of its earlier rounds too:
+            mlflow:FILE, mlflow:URL or tensorboard:FOLDER.
         json: Print one JSON object a line, for machines.
     """
     settings = settings_from(files.read_settings(run))
-    _play(simulate(settings, run), run, make_screen(json))
+    simulation = simulate(settings, run)
+    _play(simulation, run, make_screen(json), _trackers(track, run, simulation.settings))
+
+
+def _trackers(track: Tracks, folder: Path, settings: Settings) -> list[Tracker]:
+    return [tracker(each, folder.name, msgspec.structs.asdict(settings)) for each in track]
 
 
 def _new_folder(out: Path, task: str) -> Path:
@@ -153,7 +166,9 @@ def _new_folder(out: Path, task: str) -> Path:
     return folder
 
 
-def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
+def _play(
+    simulation: Simulation, folder: Path, screen: Screen, trackers: Sequence[Tracker]
+) -> None:
     collective = simulation.collective
     done = collective.result
     if len(done.rounds) > simulation.rounds:
@@ -166,11 +181,15 @@ def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
     alternatives = Alternatives(simulation.settings, simulation.rounds)
     try:
         screen.begin(simulation, folder)
+        for each in done.rounds:
+            _track(trackers, each.decision.round, numbers_of(each))
         for each in collective.play(simulation.rounds - len(done.rounds)):
             rounds.add(each.row)
             screen.round(each.row)
+            _track(trackers, each.decision.round, numbers_of(each))
         comparison = alternatives.compare(collective.result.final_score)
         files.write_comparison(folder, comparison)
+        _track(trackers, simulation.rounds, comparison_numbers(comparison))
         _save(collective, folder)
         screen.end(simulation, folder, comparison)
     except KeyboardInterrupt:
@@ -179,9 +198,16 @@ def _play(simulation: Simulation, folder: Path, screen: Screen) -> None:
         raise
     finally:
         screen.close()
+        for each_tracker in trackers:
+            each_tracker.close()
         rounds.close()
         alternatives.close()
         collective.close()
+
+
+def _track(trackers: Sequence[Tracker], round_index: int, numbers: Mapping[str, float]) -> None:
+    for each in trackers:
+        each.log(round_index, numbers)
 
 
 def _timed(folder: Path, done: Result) -> list[Row]:

@@ -19,6 +19,7 @@ from colearn.cli.options import (
     Account,
     Node,
     Reach,
+    Tracks,
     Whole,
     host_and_port,
 )
@@ -31,6 +32,7 @@ from colearn.peers.tls import Identity
 from colearn.records import Digest
 from colearn.report.files import write_weights
 from colearn.tidying import Tidier
+from colearn.tracking import Follower, tracker
 
 _LINGER_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
@@ -53,6 +55,7 @@ def join(
     spare_mib: Whole = 1_024,
     stay: bool = False,
     health: str | None = None,
+    track: Tracks = (),
     json: bool = False,
 ) -> None:
     """Take part in an experiment, until its last round.
@@ -79,6 +82,8 @@ def join(
         stay: Serve your blobs to the others after the last round, until stopped; else for
             half a minute at most, if somebody lacks the last model.
         health: HOST:PORT at which to serve /health and /metrics.
+        track: Where to keep how rounds ended, and your own scores: mlflow:FILE, mlflow:URL
+            or tensorboard:FOLDER.
         json: Print one JSON object a line, for machines.
     """
     agreement = files.read(experiment)
@@ -108,6 +113,10 @@ def join(
                 watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
             if health is not None:
                 watchers.append(opened.enter_context(_watched(me, folder, health)))
+            for where in track:
+                kept = tracker(where, f"{experiment.stem}-{me[:10]}", _settings(agreement))
+                opened.callback(kept.close)
+                watchers.append(Follower(kept, me, made))
             feed.begin(member.participant.ledger.experiment, folder, member.url)
             with feed.shown():
                 model = take_part(
@@ -123,6 +132,16 @@ def join(
         except (KeyboardInterrupt, SystemExit):
             feed.stopped()
             raise
+
+
+def _settings(agreement: Agreement) -> dict[str, object]:
+    return {
+        "task": agreement.task,
+        "method": agreement.method,
+        "rounds": agreement.rounds,
+        "seed": agreement.seed,
+        **agreement.options,
+    }
 
 
 @contextmanager

@@ -23,6 +23,7 @@ def _whole(_: type, tokens: Sequence[Token]) -> int:
 Whole = Annotated[int, Parameter(converter=_whole)]
 Each = Parameter(negative=())
 """For an option that may be given several times."""
+Tracks = Annotated[tuple[str, ...], Each]
 
 
 @Parameter(name="*")

@@ -105,6 +105,7 @@ class Client:
             rule_to_abi(experiment.rule),
         )
         call = Call(sender, {"data": construct.data_in_transaction})
+        self.head()  # which tells what a transaction must pay
         with _reported():
             receipt = self._sender.settle(self._sender.send([call])[0])
         if receipt["status"] != 1:

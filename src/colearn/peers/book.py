@@ -66,6 +66,8 @@ class AddressBook:
         self._known = {member: signer.sign(own)}
         self._peers: dict[str, Peer] = {}
         self._told: set[tuple[str, int]] = set()
+        self._counters = {own.counter}
+        self._remembered = False
         self._hear: Callable[[str], None] = lambda member: None
         self._closed = False
         self._thread = Thread(target=self._ask_around, name="address-book", daemon=True)
@@ -94,9 +96,12 @@ class AddressBook:
         with self._changed:
             known = self._known.get(endpoint.sender)
             own_one = endpoint.sender == self.member
+            if own_one and endpoint.counter not in self._counters:
+                self._remembered = True
             if known is not None and endpoint.counter < known.counter + (not own_one):
                 return
             if own_one:  # of an earlier life of this member
+                self._counters.add(endpoint.counter + 1)
                 own = replace(self._known[self.member], counter=endpoint.counter + 1, signature="")
                 endpoint = self._signer.sign(own)
             self._known[endpoint.sender] = endpoint
@@ -134,6 +139,24 @@ class AddressBook:
                 peer = Peer(endpoint.url, self._identity, endpoint.fingerprint)
                 self._peers[member] = peer
             return peer
+
+    def met_before(self, member: str) -> bool | None:
+        """Whether others know this member from an earlier life.
+
+        Args:
+            member: Whose word is needed that they do not; this member's own stands for
+                anybody's.
+
+        Returns:
+            None before that one was asked.
+        """
+        peer = self.peer(member)
+        with self._changed:
+            if self._remembered:
+                return True
+            told = {url for url, _ in self._told}
+            asked = bool(told) if member == self.member else peer is not None and peer.url in told
+            return False if asked else None
 
     def wait(self, known: int, timeout_seconds: float) -> bool:
         """Return True once the addresses of so many members are known, this one's included."""

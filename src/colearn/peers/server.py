@@ -9,7 +9,8 @@ POST    ``/notes``                    takes a signed note: 204; 400 it is none,
 GET     ``/notes/<round>``            the round's notes, one a line; with
                                       ``?seen=N&wait=S`` those after the first N, up
                                       to S seconds later if there are none yet
-POST    ``/endpoints``                takes one endpoint and gives all, one a line
+POST    ``/endpoints``                takes one endpoint and gives all that were known
+                                      before, one a line
 GET     ``/health``                   experiment and round
 ======  ============================  ==================================================
 
@@ -361,8 +362,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take_endpoint(self, endpoint: Endpoint) -> None:
         book = self.server.shown.book
+        known = book.endpoints()  # with what was known of the sender before
         book.receive(endpoint)
-        self._answer(HTTPStatus.OK, _lines(book.endpoints()))
+        self._answer(HTTPStatus.OK, _lines(known))
 
     def _refuse(self, reason: ColearnError) -> None:
         status = HTTPStatus.SERVICE_UNAVAILABLE

@@ -46,6 +46,7 @@ class DirectoryStore:
         self._path = path
         with self._explained("be opened"):
             path.mkdir(parents=True, exist_ok=True)
+            sync_directory(path.parent)
             self._clean()
 
     def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:

@@ -18,7 +18,7 @@ from colearn.errors import ConfigError
 from colearn.learners.base import FrameworkLearner, Samples
 from colearn.tasks.datasets import Dataset
 
-_MODELS = {"sklearn": "models", "torch": "torch_models"}
+_MODELS = {"lora": "lora_models", "sklearn": "models", "torch": "torch_models"}
 """By framework, the module here that makes a task's model a learner."""
 
 
@@ -255,6 +255,19 @@ _TASKS = (
         steps=26,
         batch_size=32,
         learning_rate=0.001,
+        needs_data=True,
+    ),
+    Task(
+        name="spam",
+        home="mails",
+        framework="lora",
+        summary="1,000 mails, wanted or not, by their first 32 tokens, from a data folder",
+        classes=2,
+        model="sentence transformer of 22.7 million weights, adapters of rank 8, Adam",
+        rounds=24,
+        steps=6,
+        batch_size=16,
+        learning_rate=0.003,
         needs_data=True,
     ),
 )
