@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from colearn.collective import Collective
+from colearn.learners.base import FrameworkLearner
 from colearn.privacy.config import Privacy, VotePrivacy, planned_votes
 from colearn.tasks import Dataset, get
 
@@ -27,7 +27,7 @@ LEARNERS, EACH, ROUNDS, EPSILON, DELTA, MOST = 5, 1_000, 30, 2.0, 1e-5, 1.0
 def score(data: Dataset, seed: int, method: str, *, private: bool) -> float:
     task = get("mnist")
     order = np.random.default_rng(seed).permutation(len(data.x_train))
-    learners = {}
+    learners: dict[str, FrameworkLearner] = {}
     for index in range(LEARNERS):
         rows = order[index * EACH : (index + 1) * EACH]
         x, y = data.x_train[rows], data.y_train[rows]
@@ -42,10 +42,10 @@ def score(data: Dataset, seed: int, method: str, *, private: bool) -> float:
             votes = planned_votes(ROUNDS, LEARNERS)
             learner.protect(Privacy(votes=VotePrivacy(epsilon=EPSILON, delta=DELTA, votes=votes)))
         learners[f"learner-{index}"] = learner
-    test = data.x_test, data.y_test
-    judge = partial(learners["learner-0"].evaluate, samples=test)
-    with Collective(learners, seed=seed, method=method, evaluate=judge) as collective:
-        return 100 * collective.run(ROUNDS).final_score
+    first = learners["learner-0"]
+    with Collective(learners, seed=seed, method=method) as collective:
+        collective.run(ROUNDS)
+        return 100 * first.evaluate(first.mli_get_current_weights(), (data.x_test, data.y_test))
 
 
 def main() -> None:

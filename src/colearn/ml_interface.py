@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -85,12 +85,13 @@ class ProposedWeights(Weights):
 
     ``vote_score`` is what the vote compared, measured on the learner's private
     vote samples; ``test_score`` is measured on data that decides nothing. In both
-    higher is better, and NaN means "not measured". ``vote`` is True to approve,
+    higher is better, and NaN means "not measured"; neither is shown when this is printed,
+    for scores tell of single records. ``vote`` is True to approve,
     False to reject, None to abstain.
     """
 
-    vote_score: float = math.nan
-    test_score: float = math.nan
+    vote_score: float = field(default=math.nan, repr=False)
+    test_score: float = field(default=math.nan, repr=False)
     vote: bool | None = None
 
 

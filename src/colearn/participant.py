@@ -380,7 +380,7 @@ class Participant:
         if type(vote).__name__ in ("bool", "bool_"):  # numpy's too
             return Choice.APPROVE if vote else Choice.REJECT
         raise LearnerError(
-            f"{self.member!r}: mli_test_weights voted {vote!r:.40}; "
+            f"{self.member!r}: mli_test_weights voted with a {type(vote).__name__}; "
             "a vote is True to approve, False to reject, None to abstain"
         )
 

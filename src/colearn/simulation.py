@@ -209,7 +209,7 @@ def _protect(setting: Setting, settings: Settings, privacy: str, folder: Path | 
 
     budgets = None if folder is None else folder / "budgets"
     if budgets is not None:
-        budgets.mkdir(exist_ok=True)
+        budgets.mkdir(parents=True, exist_ok=True)
     for index, learner in enumerate(setting.learners):
         protect(
             learner,

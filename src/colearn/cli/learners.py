@@ -73,7 +73,7 @@ def protected(
             learner,
             name,
             rounds=agreement.rounds,
-            members=len(agreement.members),
+            members=len(agreement.experiment.members),
             all_train=method(agreement.method).all_train,
             budget=budget,
         )
