@@ -3,8 +3,9 @@
 Training adds 1 and testing approves. Notes and weights go over HTTP, with real signatures
 and collected ballots; the ledger is a local one in a process of its own and is not
 counted. The floor is the same bytes as one raw TCP copy from one process to the others,
-at once, in the same run. Members that meet tell each other their addresses, once; that is
-not counted either.
+at once, into memory of the same kind, in the same run. A member that a round did not wait
+for fetches its weights in the end, and these bytes count. Members that meet tell each other
+their addresses, once; that is not counted.
 
     python benchmarks/wire.py            # needs the extra `evm`, for the signatures
 """
@@ -28,6 +29,7 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 from overhead import AddOne
 
+from colearn.duty import Action
 from colearn.ledgers.local import LocalLedger
 from colearn.ledgers.signing import KeySigner
 from colearn.ml_interface import Weights
@@ -163,6 +165,10 @@ def member(index: int, size_bytes: int, address: str, pipe: Connection) -> None:
             if state.current != current and participant.due(state) is None:
                 participant._weights.drop(current)  # noqa: SLF001
                 current = state.current
+        while participant.due(ledger.view()) is Action.ACCEPT:
+            participant.step()
+        pipe.send(None)  # but it still serves those who have to fetch
+        pipe.recv()
         pipe.send(sent[0])
         pipe.recv()
 
@@ -184,7 +190,7 @@ def copy(index: int, size_bytes: int, pipe: Connection) -> None:
     address = pipe.recv()
     for _ in range(ROUNDS):
         pipe.recv()
-        view = memoryview(bytearray(size_bytes))
+        view = np.empty(size_bytes, np.uint8).data
         with socket.create_connection(address) as connection:
             while view:
                 view = view[connection.recv_into(view) :]
@@ -234,6 +240,10 @@ def measure(size_bytes: int) -> None:
         if message is not None:
             for pipe in pipes:
                 pipe.recv()
+    for pipe in pipes:
+        pipe.recv()
+    for pipe in pipes:
+        pipe.send(None)
     moved = sum(pipe.recv() for pipe in pipes) / ROUNDS
     for pipe in pipes:
         pipe.send(None)

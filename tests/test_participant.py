@@ -82,7 +82,7 @@ def test_a_round_step_by_step(network):
 def test_work_publishes_nothing(network):
     """Training and testing leave the ledger alone; only what is submitted stands on it."""
     a, *_ = network.participants
-    event = a.work(network.ledger.view()).event
+    event = a.work(Action.PROPOSE, network.ledger.view()).event
     assert isinstance(event, Propose)
     assert network.ledger.events() == []
 
@@ -92,7 +92,7 @@ def test_repeated_work_gives_the_same_event():
     network = Network([Seeking([1, 2]), Seeking([2, 3]), Seeking([3, 4])])
     a, *_ = network.participants
     state = network.ledger.view()
-    assert a.work(state) == a.work(state)
+    assert a.work(Action.PROPOSE, state) == a.work(Action.PROPOSE, state)
 
 
 def test_weights_that_cannot_be_had_are_an_abstention(network):
@@ -238,7 +238,7 @@ def test_a_vote_too_late_does_no_harm(network):
     a, b, c = network.participants
     a.step()
     network.send(0, 1, 2)
-    vote = c.work(network.ledger.view()).event
+    vote = c.work(Action.VOTE, network.ledger.view()).event
     network.ledger.wait(len(network.ledger.events()), network.ledger.view().deadline)
     network.ledger.submit(vote)
     assert network.ledger.view().round == 1

@@ -15,7 +15,6 @@ from colearn.participant import Participant
 from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Reveal, Rule, Vote
 from colearn.rules import Outcome
 from colearn.stores.memory import MemoryStore
-from colearn.together import seen
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 
@@ -181,7 +180,7 @@ def test_a_restart_repeats_the_vote_and_never_tests_again(tmp_path):
     net = Net(scripted(True, True, True, True), tmp_path)
     net["a"].step()
     state, notes = net.ledger.view(), net.board.read(0)
-    lost = net["b"].work(state, notes, 0).notes[0]
+    lost = net["b"].work(Action.VOTE, state, notes).notes[0]
     assert net.board.read(0) == notes
 
     class Changed(Scripted):
@@ -196,7 +195,7 @@ def test_a_restart_repeats_the_vote_and_never_tests_again(tmp_path):
 def test_a_restart_repeats_the_proposal_and_never_trains_again(tmp_path):
     """After a crash between deciding and publishing the very same proposal is published."""
     net = Net(scripted(True, True, True, True), tmp_path)
-    lost = net["a"].work(net.ledger.view(), (), 0).notes[0]
+    lost = net["a"].work(Action.PROPOSE, net.ledger.view()).notes[0]
     assert isinstance(lost, Candidate)
     net.start("a", Scripted([], stride=7.0)).step()
     assert net.board.read(0) == [lost]
@@ -205,7 +204,7 @@ def test_a_restart_repeats_the_proposal_and_never_trains_again(tmp_path):
 def test_a_restart_repeats_the_update(tmp_path):
     """What was trained is posted again, not trained again."""
     net = Net(scripted(True, True, True, True), tmp_path, Averaging())
-    lost = net["b"].work(net.ledger.view(), (), 0).notes[0]
+    lost = net["b"].work(Action.TRAIN, net.ledger.view()).notes[0]
     net.start("b", Scripted([], stride=7.0)).step()
     assert net.board.read(0) == [lost]
 
@@ -266,7 +265,7 @@ def test_an_update_that_comes_too_late_counts_in_the_next_round(monkeypatch):
     """A member slower than the rounds has its say, once, and nobody waits for it again."""
     monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
     net = Net(scripted(True, True, True, True), method=Mean())
-    late = net["d"].work(*seen(net["d"])).notes
+    late = net["d"].work(Action.TRAIN, net.ledger.view()).notes
     for name in "abc":
         net[name].step()
     net.ledger.wait(10**6, 10)
@@ -336,7 +335,7 @@ def test_a_restart_reveals_what_was_committed_to(tmp_path):
     """The salt is in the journal before the commitment is on the ledger, crash or no crash."""
     net = Net(scripted(True, True, True, True), tmp_path, reveal_seconds=30)
     net["a"].step()
-    lost = net["b"].work(net.ledger.view(), (), 0).event
+    lost = net["b"].work(Action.COMMIT, net.ledger.view()).event
     again = net.start("b", Scripted([False] * 9))
     assert again.step() is Action.COMMIT
     assert net.ledger.events()[-1].event == lost

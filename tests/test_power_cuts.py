@@ -45,7 +45,7 @@ for number in range(40):
 """
 STORE = f"""{MAKE}
 from colearn.stores.directory import DirectoryStore
-store = DirectoryStore(Path("store"))
+store = DirectoryStore(Path("deep/store"))
 print("open", flush=True)
 for number in range(40):
     print(store.put([bytes([number]) * 3000, b"end"]), flush=True)
@@ -98,7 +98,7 @@ def test_a_store(tmp_path: Path) -> None:
     """Every blob that was said to be held is, and no other is taken for whole that is not."""
     checked = 0
     for said, folder in found_after_cuts(STORE, tmp_path):
-        store = DirectoryStore(folder / "store")
+        store = DirectoryStore(folder / "deep" / "store")
         for digest in said[1:]:
             assert len(store.open(digest)[0]) == 3003
         for held in store.held():

@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from colearn.alternatives import Alternatives
-from colearn.collective import EVM, LEDGER_FILES
+from colearn.collective import EVM, LEDGER_FILES, LOCAL
+from colearn.duty import Action
 from colearn.errors import ColearnError, ConfigError
 from colearn.report.result import FEDAVG, PLAIN_PROTOCOL, POOLED
 from colearn.simulation import ATTACKS, Settings, resolved, settings_from, simulate
@@ -69,7 +70,7 @@ def test_colluders_who_were_interrupted_know_their_own(tmp_path, optional, ledge
     whole = simulate(settings).collective.run(6)
     with simulate(settings, tmp_path).collective as cut:
         cut.run(3)
-        done = cut._participants[3].work(cut.ledger.view())
+        done = cut._participants[3].work(Action.PROPOSE, cut.ledger.view())
         if ledger == EVM:  # shown to the others, so that they sign their votes
             cut._board.post(*done.notes)
         else:
@@ -77,6 +78,26 @@ def test_colluders_who_were_interrupted_know_their_own(tmp_path, optional, ledge
     with simulate(settings, tmp_path).collective as resumed:
         result = resumed.run(3)
     assert [each.votes for each in result.rounds] == [each.votes for each in whole.rounds]
+
+
+@pytest.mark.parametrize("method", ["plain", "solo-dc", "fast", "shield"])
+def test_a_contract_decides_what_the_local_ledger_decides(optional, method):
+    """With one seed every round has the same votes, decision and weights, bit for bit."""
+    optional("web3")
+    told = {}
+    for ledger in LEDGER_FILES:
+        settings = Settings(learners=4, seed=2, method=method, attackers=1, ledger=ledger)
+        collective = simulate(settings).collective
+        told[ledger] = [
+            (
+                replace(each.decision, proposal=None),
+                each.votes,
+                collective._weights.proposal(each.model).weights,
+                each.score,
+            )
+            for each in collective.play(4)
+        ]
+    assert told[LOCAL] == told[EVM]
 
 
 def test_the_comparison_leaves_attackers_out():

@@ -253,7 +253,7 @@ class Collective:
         state = self.ledger.view()
         for participant in self._participants:
             if participant.due(state) is Action.ACCEPT:
-                participant.work(state)
+                participant.work(Action.ACCEPT, state)
 
     def _close(self, decision: Decision, seconds: float) -> Round:
         """Describe a round that has closed, and let go of the weights that lost."""

@@ -162,16 +162,13 @@ class Participant:
         kept = self._recall(state.round, Reveal) or self._hidden
         return kept if isinstance(kept, Reveal) and kept.round == state.round else None
 
-    def work(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Done:
-        """Do what is due in this state; nothing is published yet.
+    def work(self, action: Action, state: State, notes: Sequence[Note] = ()) -> Done:
+        """Do what is `due` in this state; nothing is published yet.
 
         Raises:
             LearnerError: The learner returned something that is not weights of the
                 experiment's schema, or no verdict on them.
         """
-        action = self.due(state, notes, now)
-        if action is None:
-            return Done()
         try:
             done = self._do(action, state, notes)
             if action not in self._checked:

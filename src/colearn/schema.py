@@ -179,6 +179,8 @@ class Schema(Record, frozen=True, dict=True, tag="schema"):
         Raises:
             WrongHeader: A size is missing, unknown, not a whole number or out of bounds.
         """
+        if not dims and not self.bounds:
+            return self._fixed
         if dims.keys() != self.bounds.keys():
             raise WrongHeader(
                 f"sizes of the dimensions {sorted(map(str, dims))}, "
@@ -194,6 +196,10 @@ class Schema(Record, frozen=True, dict=True, tag="schema"):
                     f"from 0 to {self.bounds[dim]}: refuse these weights"
                 )
         return self._cached_layout(tuple(dims.items()))
+
+    @cached_property
+    def _fixed(self) -> Layout:
+        return _lay_out(self.tensors, {})
 
     @cached_property
     def _cached_layout(self) -> Callable[[tuple[tuple[str, int], ...]], Layout]:

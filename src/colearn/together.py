@@ -43,7 +43,7 @@ class Member(Protocol):
         """What is to be done in this state; None is to wait."""
         ...
 
-    def work(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Done:
+    def work(self, action: Action, state: State, notes: Sequence[Note] = ()) -> Done:
         """Do what is due in this state; nothing is published yet."""
         ...
 
@@ -70,9 +70,8 @@ def step_together(members: Sequence[MemberT], run: Map[MemberT] = map) -> list[A
     first = members[0]
     ledger, board = first.ledger, first.board
     state, notes, now = seen(first)
-    actions = {each: each.due(state, notes, now) for each in members}
-    due = [each for each, action in actions.items() if action is not None]
-    done = list(run(lambda member: member.work(state, notes, now), due))
+    due = {each: action for each in members if (action := each.due(state, notes, now)) is not None}
+    done = list(run(lambda member: member.work(due[member], state, notes), list(due)))
     try:
         _submit(ledger, done)
     except RefusedEvent:
@@ -82,7 +81,7 @@ def step_together(members: Sequence[MemberT], run: Map[MemberT] = map) -> list[A
     posted = [note for each in done for note in each.notes]
     if board is not None and posted:
         board.post(*posted)
-    return [action for action in actions.values() if action is not None]
+    return list(due.values())
 
 
 def seen(member: Member) -> tuple[State, Sequence[Note], int]:

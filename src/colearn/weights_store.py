@@ -168,18 +168,15 @@ class WeightsStore:
 
     def _get(self, content: Digest, size_bytes: int, dims: Mapping[str, int]) -> Weights:
         held = self._tensors.get(content)
-        if held is not None and size_bytes == self._schema.layout(dims).size_bytes:
+        layout = self._schema.layout(dims)
+        if held is not None and size_bytes == layout.size_bytes:
             return held
         with self._lock:
             held = self._tensors.get(content)
             if held is None:
-                limit = self._schema.layout(dims).size_bytes
-                held = Weights(
-                    decode_weights(
-                        self._store.open(content, limit), self._schema, dims, digest=None
-                    )
-                )
-            _check_size(content, size_bytes, self._schema.layout(dims))
+                parts = self._store.open(content, layout.size_bytes)
+                held = Weights(decode_weights(parts, self._schema, dims, digest=None))
+            _check_size(content, size_bytes, layout)
             self._tensors[content] = held
         return held
 

@@ -45,8 +45,7 @@ class DirectoryStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._explained("be opened"):
-            path.mkdir(parents=True, exist_ok=True)
-            sync_directory(path.parent)
+            _make(path)
             self._clean()
 
     def put(self, parts: Iterable[Buffer], digest: Digest | None = None) -> Digest:
@@ -118,8 +117,7 @@ class DirectoryStore:
 
     def _write(self, parts: Iterable[Buffer], target: Path) -> None:
         if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            sync_directory(self._path)
+            _make(target.parent)
         unfinished = self._path / f"{_UNFINISHED}{secrets.token_hex(8)}"
         try:
             with unfinished.open("xb") as file:
@@ -148,6 +146,14 @@ class DirectoryStore:
             yield
         except OSError as reason:
             raise StoreError(f"{self._path} cannot {what}: {reason.strerror}") from None
+
+
+def _make(directory: Path) -> None:
+    """Make a directory and those above it, whose names outlive a power cut."""
+    if not directory.parent.is_dir():
+        _make(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
 
 
 def _map(path: Path) -> memoryview:

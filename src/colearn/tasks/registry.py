@@ -291,8 +291,8 @@ def get(name: str, framework: str | None = None) -> Task:
     """
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=1)
-        meant = f"did you mean {close[0]}? " if close else ""
-        raise ConfigError(f"no task is called {name!r}: {meant}Choose one of {', '.join(names())}")
+        choose = f"did you mean {close[0]}? Choose" if close else "choose"
+        raise ConfigError(f"no task is called {name!r}: {choose} one of {', '.join(names())}")
     for task in _TASKS:
         if task.name == name and framework in (None, task.framework):
             return task
