@@ -12,6 +12,9 @@ from colearn.errors import MissingExtra
 MODULES = {
     "sklearn": ("sklearn", "demo"),
     "forest": ("sklearn", "demo"),
+    "flax": ("flax", "jax"),
+    "jax": ("jax", "jax"),
+    "keras": ("keras", "keras"),
     "lightgbm": ("lightgbm", "lightgbm"),
     "torch": ("torch", "torch"),
     "xgboost": ("xgboost", "xgboost"),
@@ -22,7 +25,7 @@ MODULES = {
 def test_missing_package_names_the_command(module, monkeypatch):
     """The error on import holds the exact install command."""
     package, extra = MODULES[module]
-    for name in [name for name in sys.modules if name.partition(".")[0] == package] or [package]:
+    for name in {name for name in sys.modules if name.partition(".")[0] == package} | {package}:
         monkeypatch.setitem(sys.modules, name, None)
     for name in [name for name in sys.modules if name.startswith(f"colearn.learners.{module}")]:
         monkeypatch.delitem(sys.modules, name)
