@@ -20,5 +20,7 @@ def test_example_learns(example, capsys):
 
 
 def test_examples_are_found():
-    """The test above runs the two examples that the documentation names."""
-    assert {"own_learner", "iris_forest"} <= {path.stem for path in EXAMPLES}
+    """The test above runs the examples that the documentation names."""
+    assert {"own_learner", "iris_forest", "jax_digits", "keras_digits"} <= {
+        path.stem for path in EXAMPLES
+    }

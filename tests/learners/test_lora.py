@@ -20,8 +20,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from colearn.collective import Collective
 from colearn.errors import ConfigError, UnusableWeights
 from colearn.experiment import check_schema, draw_up
+from colearn.learners.frozen import FROZEN
 from colearn.learners.lora import LoraLearner
-from colearn.learners.torch import FROZEN
 from colearn.ml_interface import ModelFormat
 from colearn.testing import check_learner
 

@@ -13,6 +13,9 @@ MODULES = {
     "sklearn": ("sklearn", "demo"),
     "forest": ("sklearn", "demo"),
     "flower": ("flwr", "flower"),
+    "flax": ("flax", "jax"),
+    "jax": ("jax", "jax"),
+    "keras": ("keras", "keras"),
     "lightgbm": ("lightgbm", "lightgbm"),
     "lora": ("peft", "lora"),
     "torch": ("torch", "torch"),
@@ -24,7 +27,7 @@ MODULES = {
 def test_missing_package_names_the_command(module, monkeypatch):
     """The error on import holds the exact install command."""
     package, extra = MODULES[module]
-    for name in [name for name in sys.modules if name.partition(".")[0] == package] or [package]:
+    for name in {name for name in sys.modules if name.partition(".")[0] == package} | {package}:
         monkeypatch.setitem(sys.modules, name, None)
     for name in [name for name in sys.modules if name.startswith(f"colearn.learners.{module}")]:
         monkeypatch.delitem(sys.modules, name)

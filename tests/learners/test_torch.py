@@ -21,7 +21,8 @@ from colearn.errors import (
     UnsupportedModel,
     UnusableWeights,
 )
-from colearn.learners.torch import FROZEN, TorchLearner
+from colearn.learners.frozen import FROZEN
+from colearn.learners.torch import TorchLearner
 from colearn.ml_interface import Weights
 from colearn.testing import check_learner
 

@@ -37,7 +37,7 @@ def from_torch(module: torch.nn.Module, example: Any) -> bytes:
     named = isinstance(example, Mapping)
     free = torch.utils._pytree.tree_map(lambda _: {0: torch.export.Dim.DYNAMIC}, example)  # noqa: SLF001
     try:
-        with _quietly():
+        with quietly():
             program: Any = torch.onnx.export(
                 module,
                 () if named else (example,),
@@ -75,7 +75,7 @@ def from_sklearn(estimator: BaseEstimator, features: int, dtype: np.dtype[Any]) 
     kind = FloatTensorType if dtype.itemsize == 4 else DoubleTensorType
     options = {"zipmap": False} if hasattr(estimator, "classes_") else {}
     try:
-        with _quietly():
+        with quietly():
             model = to_onnx(
                 estimator,
                 initial_types=[("x", kind([None, features]))],
@@ -91,7 +91,7 @@ def from_sklearn(estimator: BaseEstimator, features: int, dtype: np.dtype[Any]) 
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Hide what exporters warn of, which is about themselves and not about the model."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

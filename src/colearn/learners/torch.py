@@ -22,9 +22,9 @@ from colearn.errors import (
     ConfigError,
     LearnerError,
     MissingExtra,
-    UnusableWeights,
 )
 from colearn.learners.base import FrameworkLearner, Samples, TrainingOptions
+from colearn.learners.frozen import FROZEN, check_frozen, frozen_digest
 from colearn.learners.measures import r_squared
 from colearn.learners.supervised import one_line
 from colearn.protocols import Tensors
@@ -37,15 +37,12 @@ except ModuleNotFoundError:
     raise MissingExtra("TorchLearner", "torch", "torch") from None
 
 from colearn.learners.torch_batches import Rows, TorchSamples, batches_in_order, checked, moved
-from colearn.learners.torch_tensors import copied, frozen_digest, trained, travelling, view, write
+from colearn.learners.torch_tensors import copied, frozen, trained, travelling, view, write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from colearn.privacy.guard import NoisySteps
-
-FROZEN = "frozen.blake3"
-"""Name of the tensor that holds the digest of all frozen parameters, if there are any."""
 
 _JUDGED_AT_ONCE = 4  # times the batch size: without gradients there is room for more
 
@@ -116,7 +113,7 @@ class TorchLearner(FrameworkLearner):
             (each.dtype for each in self._module.parameters() if each.is_floating_point()),
             torch.float32,
         )
-        self._frozen = frozen_digest(self._module)
+        self._frozen = frozen_digest(frozen(self._module))
         self._loss, self._sample_losses = _losses(loss)
         self._sample_errors = error
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
@@ -160,11 +157,7 @@ class TorchLearner(FrameworkLearner):
     def check(self, tensors: Tensors) -> None:
         """Raise `SchemaMismatch`, or `UnusableWeights` if they go with other frozen values."""
         super().check(tensors)
-        if self._frozen is not None and not np.array_equal(tensors[FROZEN], self._frozen):
-            raise UnusableWeights(
-                "these weights were trained around other frozen parameters than this module's: "
-                "all members must start from the same pretrained module"
-            )
+        check_frozen(tensors, self._frozen)
 
     def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """Return new tensors, trained from those given: a pure function with the data."""

@@ -9,9 +9,8 @@ import numpy as np
 
 from colearn.errors import MissingExtra, UnsupportedModel
 from colearn.learners.supervised import one_line
-from colearn.records import digest_of
 from colearn.schema import KINDS
-from colearn.weights import Schema, encode, numpy_dtype
+from colearn.weights import numpy_dtype
 
 try:
     import torch
@@ -70,17 +69,13 @@ def trained(module: nn.Module) -> dict[str, nn.Parameter]:
     return {name: each for name, each in module.named_parameters() if each.requires_grad}
 
 
-def frozen_digest(module: nn.Module) -> NDArray[np.uint8] | None:
-    """Return the digest of all frozen parameters, shape (32,); None where there are none."""
-    frozen = {
+def frozen(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """Return copies of the parameters that require no gradient, by name."""
+    return {
         name: np.array(view(parameter.detach().cpu()))
         for name, parameter in module.named_parameters()
         if not parameter.requires_grad
     }
-    if not frozen:
-        return None
-    digest = digest_of(encode(frozen, Schema.of(frozen)).parts)
-    return np.frombuffer(bytes.fromhex(digest), np.uint8)
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:
