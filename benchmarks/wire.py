@@ -18,7 +18,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.managers import BaseManager
@@ -47,6 +47,12 @@ KEYS = {
     to_checksum_address(keccak(key.public_key.format(compressed=False)[1:])[-20:]): key.secret
     for key in (PrivateKey(bytes([number + 1] * 32)) for number in range(MEMBERS))
 }
+MEMORY: dict[str, Callable[[int], memoryview]] = {
+    "usual pages": lambda size_bytes: memoryview(bytearray(size_bytes)),
+    "huge pages ": lambda size_bytes: np.empty(size_bytes, np.uint8).data,
+}
+"""What a copy may be received into: much of its time is the system's, for clean pages."""
+
 sent = [0]
 changes = multiprocessing.get_context("fork").Value("Q")
 
@@ -184,17 +190,18 @@ def copy(index: int, size_bytes: int, pipe: Connection) -> None:
             with connection:
                 connection.sendall(blob)
 
-        for _ in range(ROUNDS * (MEMBERS - 1)):
+        for _ in range(len(MEMORY) * ROUNDS * (MEMBERS - 1)):
             threading.Thread(target=send, args=(listener.accept()[0],)).start()
         return
     address = pipe.recv()
-    for _ in range(ROUNDS):
-        pipe.recv()
-        view = np.empty(size_bytes, np.uint8).data
-        with socket.create_connection(address) as connection:
-            while view:
-                view = view[connection.recv_into(view) :]
-        pipe.send(None)
+    for new in MEMORY.values():
+        for _ in range(ROUNDS):
+            pipe.recv()
+            view = new(size_bytes)
+            with socket.create_connection(address) as connection:
+                while view:
+                    view = view[connection.recv_into(view) :]
+            pipe.send(None)
 
 
 def agreed(size_bytes: int) -> tuple[Experiment, Schema]:
@@ -204,19 +211,22 @@ def agreed(size_bytes: int) -> tuple[Experiment, Schema]:
     return Experiment(members=tuple(KEYS), initial=initial, schema=schema.digest), schema
 
 
-def floor(pipes: list[Connection]) -> float:
-    """Median seconds of a copy to all."""
-    address, seconds = pipes[0].recv(), []
+def floors(pipes: list[Connection]) -> dict[str, float]:
+    """Median seconds of a copy to all, into each kind of memory."""
+    address, medians = pipes[0].recv(), {}
     for pipe in pipes[1:]:
         pipe.send(address)
-    for _ in range(ROUNDS):
-        began = time.monotonic()
-        for pipe in pipes[1:]:
-            pipe.send(None)
-        for pipe in pipes[1:]:
-            pipe.recv()
-        seconds.append(time.monotonic() - began)
-    return statistics.median(seconds[WARM:])
+    for memory in MEMORY:
+        seconds = []
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            for pipe in pipes[1:]:
+                pipe.send(None)
+            for pipe in pipes[1:]:
+                pipe.recv()
+            seconds.append(time.monotonic() - began)
+        medians[memory] = statistics.median(seconds[WARM:])
+    return medians
 
 
 def measure(size_bytes: int) -> None:
@@ -232,7 +242,7 @@ def measure(size_bytes: int) -> None:
         arguments = (index, size_bytes, server.address, other)
         fork.Process(target=member, args=arguments, daemon=True).start()
     pipes = [own for own, _ in ends]
-    copied = floor(pipes)
+    copied = floors(pipes)
     endpoints = [pipe.recv() for pipe in pipes]
     for message in (endpoints, None):
         for pipe in pipes:
@@ -251,10 +261,12 @@ def measure(size_bytes: int) -> None:
     rounds = [after - before for before, after in pairwise(closed)][WARM:]
     models = (MEMBERS - 1) * schema.layout({}).size_bytes
     took = statistics.median(rounds)
+    print(f"{size_bytes / 1e6:6.1f} MB  a round {took * 1e3:7.1f} ms")
+    for memory, seconds in copied.items():
+        print(f"  raw copy into {memory} {seconds * 1e3:7.1f} ms   ratio {took / seconds:5.2f}")
     print(
-        f"{size_bytes / 1e6:6.1f} MB  copy {copied * 1e3:7.1f} ms   round {took * 1e3:7.1f} ms"
-        f"   ratio {took / copied:5.2f}   bytes beyond {MEMBERS - 1} models:"
-        f" {moved - models:8.0f}, allowed {NOTE_BYTES * MEMBERS}"
+        f"  bytes beyond {MEMBERS - 1} models: {moved - models:8.0f}, "
+        f"allowed {NOTE_BYTES * MEMBERS}"
     )
 
 

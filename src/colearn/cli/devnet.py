@@ -13,7 +13,7 @@ import msgspec
 
 from colearn import experiment as files
 from colearn import tasks
-from colearn.cli.ending import terminated_cleanly
+from colearn.cli.ending import Ending, terminated_cleanly
 from colearn.cli.keyfile import unlock
 from colearn.cli.options import Account, Whole
 from colearn.drivers import Chain, deploy
@@ -64,13 +64,13 @@ def devnet(
         _make(task, members, rounds, deadline_seconds, out, method=method)
     agreement = files.read(out / EXPERIMENT_FILE)
     with (
-        terminated_cleanly(),
+        terminated_cleanly() as ending,
         Anvil(port=port, block_seconds=_BLOCK_SECONDS, state=out / "chain.json") as node,
     ):
         if agreement.contract is None:
             agreement = _deploy(agreement, out, node)
         _say(agreement, out, node.url)
-        _wait()
+        _wait(ending)
 
 
 def _make(
@@ -143,6 +143,7 @@ def _say(agreement: Agreement, out: Path, url: str) -> None:
     print("\nCtrl-C ends the chain; the same command goes on with it.", flush=True)
 
 
-def _wait() -> None:
+def _wait(ending: Ending) -> None:
     while True:
-        time.sleep(3600)
+        ending.check()
+        time.sleep(1)

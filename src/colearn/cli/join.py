@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from colearn import experiment as files
-from colearn.cli.ending import terminated_cleanly
+from colearn.cli.ending import Ending, terminated_cleanly
 from colearn.cli.feed import Feed
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import BUDGET_FILE, learner_for, protected, share_of
@@ -94,7 +94,7 @@ def join(
     feed = Feed(me, agreement.rounds, as_json=json)
     if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
         feed.say("unprotected", warning)
-    with terminated_cleanly(), ExitStack() as opened:
+    with terminated_cleanly() as ending, ExitStack() as opened:
         try:
             member = opened.enter_context(
                 open_member(
@@ -107,7 +107,7 @@ def join(
                     connection=_connection(agreement, me, reach),
                 )
             )
-            watchers: list[Watcher] = [feed]
+            watchers: list[Watcher] = [feed, ending]
             if member.own is not None:
                 spare_bytes = spare_mib * 2**20
                 watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
@@ -128,7 +128,7 @@ def join(
             write_weights(folder, member.weights.get(model))
             feed.finished(model, folder)
             if member.network is not None:
-                _serve(member, member.network, model, feed, stay=stay)
+                _serve(member, member.network, model, feed, ending, stay=stay)
         except (KeyboardInterrupt, SystemExit):
             feed.stopped()
             raise
@@ -176,13 +176,16 @@ def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
     )
 
 
-def _serve(member: Member, network: Network, model: Digest, feed: Feed, *, stay: bool) -> None:
+def _serve(
+    member: Member, network: Network, model: Digest, feed: Feed, ending: Ending, *, stay: bool
+) -> None:
     """Let the others fetch the last model before this member leaves."""
     blob = member.weights.proposal(model).weights
     members = member.participant.ledger.view().members
     end = time.monotonic() + _LINGER_SECONDS
     lacking = set(members)
     while stay or time.monotonic() < end:
+        ending.check()
         found = without(network, sorted(lacking), blob)
         if len(found) < len(lacking):
             feed.waits(found)

@@ -1,0 +1,38 @@
+"""How a command that runs for long ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import weakref
+
+import pytest
+
+from colearn.cli.ending import terminated_cleanly
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_is_swallowed_is_not_lost(number, error):
+    """Raised where Python ignores what is raised, it ends the command at the next look."""
+
+    class Thing:
+        pass
+
+    with pytest.raises(error), terminated_cleanly() as ending:  # noqa: PT012
+        thing = Thing()
+        reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), number))
+        del thing
+        assert reference() is None
+        ending.read(None)
+
+
+def test_without_a_signal_it_goes_on():
+    """Looking ends nothing by itself, and what handled signals before does again."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with terminated_cleanly() as ending:
+        ending.read(None)
+        ending.failed(None)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
