@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -199,8 +200,12 @@ def test_a_dataset_is_set_apart_too():
     assert not trained & voting
 
 
-def test_threads_do_not_disturb_each_other():
-    """Learners that train at once, with dropout, get what they get one after the other."""
+def test_threads_do_not_disturb_each_other(request):
+    """Learners that train at once, with dropout, get what they get one after the other.
+
+    Also where this thread was told to do with one processor and the others were not.
+    """
+    request.addfinalizer(threadpool_limits(1, user_api="openmp").restore_original_limits)
     digests = []
     for executor in (None, ThreadPoolExecutor(4)):
         learners = [learner(vote=None, test=None) for _ in range(4)]

@@ -1,9 +1,11 @@
-"""The contract and the rules in lock-step: whatever happens, they agree to the bit."""
+"""The contract, the rules, a local ledger and its file in lock-step: they agree to the bit."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from evm import KEYS, NAMES, Contract, begin_again, chain
@@ -24,6 +26,7 @@ from colearn.ledgers.contract import (
     sign_vote,
     together,
 )
+from colearn.ledgers.local import LocalLedger, read_ledger
 from colearn.records import (
     AddMember,
     Change,
@@ -101,8 +104,9 @@ def shown(poll: State | Poll) -> int:
 
 
 class LockStep(RuleBasedStateMachine):
-    """Whatever is tried, contract and rules allow and refuse the same, to the same effect."""
+    """Whatever is tried, contract, rules and local ledger allow and refuse the same, alike."""
 
+    folder: TemporaryDirectory[str] | None = None
     source = (files("colearn.ledgers") / "contracts" / "CollectiveLearning.vy").read_text()
 
     @initialize(count=st.integers(2, 5), voting_rule=voting_rules, in_head=st.sampled_from([64, 2]))
@@ -114,6 +118,9 @@ class LockStep(RuleBasedStateMachine):
         )
         self.contract = Contract(experiment, _compiled(self.source, in_head))
         self.state = rules.start(experiment, self.contract.opened)
+        self.folder = TemporaryDirectory()
+        self.local = LocalLedger(experiment, Path(self.folder.name) / "ledger.log")
+        self.local._commitment_to = self.commitment
         self.seen = -1
         self.choices: dict[tuple[int, str], Choice] = {}
 
@@ -143,6 +150,7 @@ class LockStep(RuleBasedStateMachine):
         """Try it on both: refused for the same reason, or logged as what happened."""
         sender, before = events[0].sender, self.present
         refusal = self.apply(events)
+        self.keep(events, refusal)
         if refusal is None:
             recorded = self.contract.send(sender, name, arguments).events(before)
             require(recorded == events, f"the contract records {recorded}, not {events}")
@@ -154,6 +162,31 @@ class LockStep(RuleBasedStateMachine):
                 f"the rules: {refusal}; the contract: {reason}; for {events}",
             )
         return refusal is None
+
+    def keep(self, events: list[Event], refusal: type[RefusedEvent] | None) -> None:
+        """Put events to the local ledger too, whose time starts with the contract."""
+        self.local.wait(len(self.local.events()), self.now - self.contract.opened)
+        if refusal is not None and len(events) > 1:
+            return  # there each event stands for itself
+        found = None
+        try:
+            self.local.submit(*events)
+        except RefusedEvent as reason:
+            found = type(reason)
+        require(found is refusal, f"the rules: {refusal}; the local ledger: {found}; for {events}")
+
+    def teardown(self) -> None:
+        """What the file holds is what happened; it knows no other chain's commitments."""
+        if self.folder is None:
+            return
+        entries, decisions = self.local.events(), self.local.decisions()
+        self.local.close()
+        if not any(isinstance(entry.event, Reveal) for entry in entries):
+            found = read_ledger(Path(self.folder.name) / "ledger.log")
+            require(list(found.entries) == entries, "the file holds other entries")
+            known = list(found.decisions)
+            require(known == decisions[: len(known)], "the file tells of other decisions")
+        self.folder.cleanup()
 
     def apply(self, events: list[Event]) -> type[RefusedEvent] | None:
         """Put events to the rules; return the kind of their refusal."""
@@ -515,6 +548,16 @@ class LockStep(RuleBasedStateMachine):
             ),
             f"the contract shows {self.contract.view('last')} for {last}",
         )
+        opened = self.contract.opened
+        self.local.wait(len(self.local.events()), self.now - opened)
+        local = self.local.view()
+        moved = replace(
+            local,
+            opened=local.opened + opened,
+            proposed=local.proposed + opened if local.proposal else state.proposed,
+            revealing=None if local.revealing is None else local.revealing + opened,
+        )
+        require(moved == state, f"the local ledger shows {moved} for {state}")
         if state.round != self.seen:
             members, group_rule = self.contract.view("members"), self.contract.view("rule")
             require(tuple(members) == state.members, f"the contract's members are {members}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from http.client import HTTPConnection
@@ -25,7 +26,8 @@ def ask(url, method, path, body=None, **headers):
     """One request, without any of the client's own care: status, headers, body."""
     connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
     try:
-        connection.request(method, path, body, headers)
+        with contextlib.suppress(BrokenPipeError):  # it may end the connection at once
+            connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, response.headers, response.read()
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from colearn.alternatives import Alternatives
+from colearn.cli.ending import terminated_cleanly
 from colearn.cli.options import Tracks, Whole
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
@@ -179,30 +180,32 @@ def _play(
     (folder / files.WEIGHTS_FILE).unlink(missing_ok=True)  # of an earlier, shorter run
     rounds = files.RoundsFile(folder, done.members, _timed(folder, done))
     alternatives = Alternatives(simulation.settings, simulation.rounds)
-    try:
-        screen.begin(simulation, folder)
-        for each in done.rounds:
-            _track(trackers, each.decision.round, numbers_of(each))
-        for each in collective.play(simulation.rounds - len(done.rounds)):
-            rounds.add(each.row)
-            screen.round(each.row)
-            _track(trackers, each.decision.round, numbers_of(each))
-        comparison = alternatives.compare(collective.result.final_score)
-        files.write_comparison(folder, comparison)
-        _track(trackers, simulation.rounds, comparison_numbers(comparison))
-        _save(collective, folder)
-        screen.end(simulation, folder, comparison)
-    except KeyboardInterrupt:
-        screen.stopped(folder)
-        _save(collective, folder)
-        raise
-    finally:
-        screen.close()
-        for each_tracker in trackers:
-            each_tracker.close()
-        rounds.close()
-        alternatives.close()
-        collective.close()
+    with terminated_cleanly() as ending:
+        try:
+            screen.begin(simulation, folder)
+            for each in done.rounds:
+                _track(trackers, each.decision.round, numbers_of(each))
+            for each in collective.play(simulation.rounds - len(done.rounds)):
+                rounds.add(each.row)
+                screen.round(each.row)
+                ending.check()
+                _track(trackers, each.decision.round, numbers_of(each))
+            comparison = alternatives.compare(collective.result.final_score)
+            files.write_comparison(folder, comparison)
+            _track(trackers, simulation.rounds, comparison_numbers(comparison))
+            _save(collective, folder)
+            screen.end(simulation, folder, comparison)
+        except KeyboardInterrupt:
+            screen.stopped(folder)
+            _save(collective, folder)
+            raise
+        finally:
+            screen.close()
+            for each_tracker in trackers:
+                each_tracker.close()
+            rounds.close()
+            alternatives.close()
+            collective.close()
 
 
 def _track(trackers: Sequence[Tracker], round_index: int, numbers: Mapping[str, float]) -> None:

@@ -108,6 +108,7 @@ class TorchLearner(FrameworkLearner):
         **options: Unpack[TrainingOptions],
     ) -> None:
         self._device = _device(device)
+        self._threads = torch.get_num_threads()
         self._module = copied(module, self._device)
         self._dtype = next(
             (each.dtype for each in self._module.parameters() if each.is_floating_point()),
@@ -175,7 +176,7 @@ class TorchLearner(FrameworkLearner):
     def _training(self, rng: np.random.Generator) -> Iterator[None]:
         """Let torch draw from this generator alone, and forget the training afterwards."""
         gpus = [self._device] if self._device.type == "cuda" else []
-        with _RANDOM, torch.random.fork_rng(gpus):
+        with _RANDOM, torch.random.fork_rng(gpus), _threads(self._threads):
             torch.manual_seed(int(rng.integers(2**63)))
             try:
                 yield
@@ -400,3 +401,17 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _applied(module: nn.Module, x: Any) -> Any:
     return module(**x) if isinstance(x, Mapping) else module(x)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use as many threads whoever calls it: other numbers give other last bits."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
