@@ -78,6 +78,10 @@ BUGS = {
         "    if voted > VOTED_MASK:\n",
         "    if False:\n",
     ),
+    "together, whoever signed has signed": (
+        "                assert member == convert(\n",
+        "                assert empty(uint256) != convert(\n",
+    ),
     "together, a rejection is not counted": (
         "others = unsafe_add(others, 1)",
         "others = unsafe_add(others, 0)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -47,7 +48,7 @@ from colearn.records import (
     Vote,
     digest_of,
 )
-from colearn.rules import Phase, Poll, State
+from colearn.rules import Decision, Phase, Poll, State
 from colearn.testing.promises import require
 
 ACTORS = NAMES[:7]
@@ -101,6 +102,15 @@ def shown(poll: State | Poll) -> int:
     if poll.commitments:
         return sum(1 << index for index, each in enumerate(poll.commitments) if each is not None)
     return poll.voted
+
+
+def _by_round(decisions: Sequence[Decision]) -> list[Decision]:
+    """Each round for itself: rounds without a proposal are told of together, as they are seen."""
+    return [
+        replace(each, round=number, through=number)
+        for each in decisions
+        for number in range(each.round, each.through + 1)
+    ]
 
 
 class LockStep(RuleBasedStateMachine):
@@ -184,8 +194,9 @@ class LockStep(RuleBasedStateMachine):
         if not any(isinstance(entry.event, Reveal) for entry in entries):
             found = read_ledger(Path(self.folder.name) / "ledger.log")
             require(list(found.entries) == entries, "the file holds other entries")
-            known = list(found.decisions)
-            require(known == decisions[: len(known)], "the file tells of other decisions")
+            known = _by_round(found.decisions)
+            told = _by_round(decisions)[: len(known)]
+            require(known == told, f"the file tells of {known}, not {told}")
         self.folder.cleanup()
 
     def apply(self, events: list[Event]) -> type[RefusedEvent] | None:
@@ -198,12 +209,12 @@ class LockStep(RuleBasedStateMachine):
                 return type(refusal)
         return None
 
-    def sign(self, vote: Vote) -> Signature:
-        """A member's signature for its vote."""
+    def sign(self, vote: Vote, contract: str = "", chain_id: int = 0) -> Signature:
+        """A member's signature for its vote, on this contract or on another."""
         return sign_vote(
             key=KEYS[vote.sender],
-            chain_id=chain().web3.eth.chain_id,
-            contract=self.contract.address,
+            chain_id=chain_id or chain().web3.eth.chain_id,
+            contract=contract or self.contract.address,
             round_index=vote.round,
             proposal=vote.proposal,
             choice=vote.choice,
@@ -295,6 +306,44 @@ class LockStep(RuleBasedStateMachine):
             if choice and (also_proposer or member != state.proposer)
         ]
         self.submit_together(Propose(state.round, state.proposer, proposal), votes)
+
+    @rule(
+        proposal=digests,
+        choice=choices,
+        which=positions,
+        wrong=st.sampled_from(["voter", "round", "proposal", "choice", "contract", "chain"]),
+    )
+    def round_with_a_wrong_signature(
+        self, proposal: Digest, choice: Choice, which: int, wrong: str
+    ) -> None:
+        """All sign in the proposer's turn, one of them something else: then nothing happens."""
+        state = self.present
+        votes = [
+            Vote(state.round, member, proposal, choice)
+            for member in state.members
+            if member != state.proposer
+        ]
+        signed = {vote.sender: (choice, self.sign(vote)) for vote in votes}
+        vote = votes[which % len(votes)]
+        other = {
+            "voter": lambda: self.sign(replace(vote, sender=state.proposer)),
+            "round": lambda: self.sign(replace(vote, round=vote.round + 1)),
+            "proposal": lambda: self.sign(replace(vote, proposal=DIGESTS[0])),
+            "choice": lambda: self.sign(
+                replace(vote, choice=next(each for each in Choice if each is not choice))
+            ),
+            "contract": lambda: self.sign(vote, contract=ACTORS[0]),
+            "chain": lambda: self.sign(vote, chain_id=1),
+        }[wrong]()
+        signed[vote.sender] = (choice, other)
+        propose = Propose(state.round, state.proposer, proposal)
+        refusal = self.apply([propose, *votes])
+        reason = self.contract.refusal(state.proposer, *together(propose, signed, state.members))
+        require(reason is not None, f"the contract takes a vote signed for another {wrong}")
+        if refusal is None:
+            require(
+                reason == "colearn: wrong signature", f"a wrong {wrong} is refused for {reason}"
+            )
 
     @rule(which=positions, choice=choices)
     def vote_in_time(self, which: int, choice: Choice) -> None:
