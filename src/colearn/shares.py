@@ -12,7 +12,13 @@ from colearn import tasks
 from colearn.errors import ConfigError
 from colearn.ml_interface import MachineLearningInterface
 
-_TASK_OPTIONS = {"split": str, "vote": str, "learning_rate": float, "batch_size": int}
+_TASK_OPTIONS = {
+    "learner": str,
+    "split": str,
+    "vote": str,
+    "learning_rate": float,
+    "batch_size": int,
+}
 _METHODS = (
     "mli_propose_weights",
     "mli_test_weights",
@@ -41,7 +47,7 @@ def make_learner(
     Args:
         task: A task's name, or ``module:factory``. A factory is called with the
             ``options`` by name, ``seed`` and ``data_dir``, and returns a learner.
-        options: What the experiment says; for a task ``split``, ``vote``,
+        options: What the experiment says; for a task ``learner``, ``split``, ``vote``,
             ``learning_rate`` and ``batch_size``.
         seed: The experiment's.
         share: Position of the member, and of how many: which part of a task's data is
@@ -62,9 +68,10 @@ def make_learner(
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise ConfigError(f"option {name} = {value!r} is refused: expected a {kind.__name__}")
     given = dict(options)
+    framework = given.pop("learner", None)
     position, members = share
     return tasks.build(
-        tasks.get(task),
+        tasks.get(task, None if framework is None else str(framework)),
         learners=members,
         split=str(given.pop("split", "iid")),
         policy=str(given.pop("vote", "loss")),
