@@ -213,6 +213,12 @@ class BoostedLearner(SupervisedLearner):
         """Return the current `Boosted`, which has ``predict`` and ``predict_proba``."""
         return self._trees
 
+    def onnx(self) -> bytes:
+        """Return the trees as ONNX."""
+        from colearn.learners.onnx_trees import from_boosted  # noqa: PLC0415 - needs another extra
+
+        return from_boosted(self._trees)
+
 
 def depth_limit(depth: int | None) -> int:
     """Return a depth of trees that can travel; None, 0 and less ask for no limit."""
