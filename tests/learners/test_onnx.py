@@ -209,7 +209,8 @@ def test_safetensors_are_the_canonical_bytes():
 
 
 @pytest.mark.parametrize(
-    ("package", "model"), [("skl2onnx", "scikit-learn"), ("onnxscript", "torch")]
+    ("package", "model"),
+    [("skl2onnx", "scikit-learn"), ("onnxscript", "torch"), ("onnx", "trees")],
 )
 def test_missing_converter_names_the_command(package, model, monkeypatch):
     """Without the converter the error holds the exact install command."""
@@ -218,7 +219,9 @@ def test_missing_converter_names_the_command(package, model, monkeypatch):
         "torch": lambda: TorchLearner(
             nn.Linear(30, 2), loss=functional.cross_entropy, optimizer=torch.optim.SGD, train=CANCER
         ),
+        "trees": lambda: XGBoostLearner(train=CANCER),
     }
+    monkeypatch.delitem(sys.modules, "colearn.learners.onnx_trees", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=r"pip install 'colearn-protocol\[onnx\]'"):
         made[model]().mli_get_current_model()

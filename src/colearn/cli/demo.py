@@ -65,8 +65,8 @@ def demo(
 
     Args:
         task: What to learn; "colearn tasks" lists them.
-        learner: What the model is written in: sklearn or torch; by default what is usual
-            for the task.
+        learner: What the model is written in, such as sklearn, torch or xgboost; by default
+            what is usual for the task.
         learners: How many take part.
         rounds: How many rounds; by default what suits the task.
         method: How a proposal is made: plain, solo-dc, fast, shield, average, median,
