@@ -57,6 +57,7 @@ class Format(NamedTuple):
 
 
 def learners() -> dict[str, FrameworkLearner]:
+    torch.manual_seed(0)
     samples = {"train": DIGITS, "vote": SMALL}
     training = {"loss": nn.functional.cross_entropy, "steps": 2}
     training["optimizer"] = partial(torch.optim.SGD, lr=0.01)
