@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from colearn.errors import ConfigError, NotFinite
+from colearn.errors import ConfigError, NotFinite, SchemaMismatch
 from colearn.methods import METHODS, method
 from colearn.protocols import Trained
 from colearn.records import digest_of
@@ -50,6 +50,24 @@ def digest(tensors):
     if not tensors:
         return digest_of(())
     return digest_of(encode(tensors, Schema.of(tensors)).parts)
+
+
+@pytest.mark.parametrize("name", CORRECTED)
+def test_a_state_of_something_else_is_refused(name):
+    """A state that lacks a tensor, or has one misshapen, is refused by an error of ours, if any."""
+    one, refused = method(name), 0
+    state = one.advance(BASE, {}, updates(), BASE)
+    state = one.advance(BASE, state, updates(5), BASE)
+    assert "strength" in state
+    for key, tensor in state.items():
+        for wrong in ({}, {key: np.zeros((2, *tensor.shape))}):
+            hostile = {each: state[each] for each in state if each != key} | wrong
+            try:
+                one.offset(hostile, "ann")
+                one.advance(BASE, hostile, updates(7), one.merge(BASE, hostile, updates(7)))
+            except SchemaMismatch:
+                refused += 1
+    assert refused > len(state)
 
 
 def test_names_find_methods():
