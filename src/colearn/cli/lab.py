@@ -59,8 +59,8 @@ def lab(
         methods: To compare, with commas between: plain, solo-dc, fast, shield, average,
             median, trimmed-mean, geometric-median, multi-krum. By default
             plain,fast,shield; plain where a model cannot be merged.
-        learner: What the model is written in: sklearn or torch; by default what is usual
-            for the task.
+        learner: What the model is written in, such as sklearn, torch or xgboost; by default
+            what is usual for the task.
         learners: How many take part.
         rounds: How many times each learner trains; where one trains a round there are
             as many times more rounds. By default what suits the task.

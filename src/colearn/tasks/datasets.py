@@ -15,8 +15,8 @@ _TEST_SHARE = 5  # one sample in five
 class Dataset:
     """Training samples to share out among learners, and a common test set.
 
-    Features are scaled by constants written down in the code, never by anything
-    fitted on the samples.
+    Features are scaled by constants written down in the code, or for trees, which only
+    compare them, not at all; never by anything fitted on the samples.
 
     Attributes:
         x_train: Features, float32 or float64, of shape (train samples, features).
