@@ -79,7 +79,8 @@ def demo(
             not-worse, unless the loss is clearly worse; class-veto, the same in every
             class. By default loss under plain, and else not-worse.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
-            unequal) or classes:K (each learner has K classes).
+            unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
+            unequal sizes).
         seed: Seed of everything random.
         learning_rate: Instead of the task's own.
         batch_size: Instead of the task's own.

@@ -68,7 +68,8 @@ def lab(
         vote: When a member approves, in all methods: loss, accuracy, not-worse or
             class-veto. By default loss under plain, and else not-worse.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
-            unequal) or classes:K (each learner has K classes).
+            unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
+            unequal sizes).
         seeds: How many times to repeat everything, with other shares and weights.
         seed: The first seed.
         learning_rate: Instead of the task's own.

@@ -60,7 +60,8 @@ def build(
     Args:
         task: Says which data and which model.
         learners: How many.
-        split: ``iid``, ``dirichlet:A`` or ``classes:K``; see `colearn.tasks.splits.parse`.
+        split: ``iid``, ``dirichlet:A``, ``classes:K`` or ``sizes:A``; see
+            `colearn.tasks.splits.parse`.
         seed: Fixes the shares and the initial weights.
         learning_rate: Instead of the task's own.
         batch_size: Instead of the task's own.
