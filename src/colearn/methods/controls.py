@@ -87,6 +87,16 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     return result if is_finite(result) else {_STRENGTH: np.array(0.0)}
 
 
+def common(
+    base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center
+) -> Move | None:
+    """How far one step moves the members in common, by these updates and all earlier ones.
+
+    None where drift correction was given up.
+    """
+    return recall(advance(base, state, updates, center), _CENTER)
+
+
 def _spreads(
     base: Tensors, state: Tensors, updates: Sequence[Trained]
 ) -> tuple[_Spread, _Spread] | None:
