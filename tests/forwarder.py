@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Self
 
 
-class Forwarder:
-    """Forwards connections to a port on this machine, until it is cut."""
+def _here(function: Callable[[], socket.socket]) -> socket.socket:
+    return function()
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+
+class Forwarder:
+    """Forwards connections to a port on this machine, until it is cut.
+
+    Args:
+        port: The port to forward to.
+        listen: The port to listen on; 0 for one that is free.
+        into: Calls a function where that port is, as `island.Island.call` does.
+        out_of: Calls a function where to listen.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        listen: int = 0,
+        *,
+        into: Callable[[Callable[[], socket.socket]], socket.socket] = _here,
+        out_of: Callable[[Callable[[], socket.socket]], socket.socket] = _here,
+    ) -> None:
+        self._connect = lambda: into(
+            lambda: socket.create_connection(("127.0.0.1", port), timeout=5)
+        )
         self._lock = Lock()
         self._whole = True
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = out_of(lambda: socket.create_server(("127.0.0.1", listen)))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         Thread(target=self._serve, daemon=True).start()
 
@@ -50,7 +71,7 @@ class Forwarder:
                 with self._lock:
                     if not self._whole:
                         raise ConnectionRefusedError
-                    far = socket.create_connection(("127.0.0.1", self._port), timeout=5)
+                    far = self._connect()
                     far.settimeout(None)
                     self._open += near, far
             except OSError:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Process:
     arguments: list[str]
     cwd: Path
     output: Path
+    prefix: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,7 +39,10 @@ class Process:
         """Start it, or start it again; what it says is added to what it said."""
         with self.output.open("ab") as file:
             self.process = subprocess.Popen(
-                command(*self.arguments), cwd=self.cwd, stdout=file, stderr=subprocess.STDOUT
+                [*self.prefix, *command(*self.arguments)],
+                cwd=self.cwd,
+                stdout=file,
+                stderr=subprocess.STDOUT,
             )
 
     def end(self, number: int) -> int:
@@ -82,9 +86,10 @@ class Net:
         lines = re.findall(r"^  colearn (join .*)$", self.devnet.text(), re.MULTILINE)
         self.joins = [shlex.split(line) for line in lines]
 
-    def run(self, *arguments: object, name: str) -> Process:
+    def run(self, *arguments: object, name: str, prefix: Sequence[str] = ()) -> Process:
         """Start a command, to be ended when the test is over."""
-        each = Process(list(map(str, arguments)), self.folder, self.folder / f"{name}.txt")
+        output = self.folder / f"{name}.txt"
+        each = Process(list(map(str, arguments)), self.folder, output, list(prefix))
         self.started.append(each)
         return each
 

@@ -28,10 +28,19 @@ def test_python_code_runs(page, tmp_path, monkeypatch, capsys):
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)  # noqa: S102
 
 
-@pytest.mark.parametrize("page", ["flower", "lora"])
+EXTRAS = {
+    "flower": "flwr",
+    "lightgbm": "lightgbm",
+    "lora": "peft",
+    "sklearn": "skl2onnx",
+    "xgboost": "xgboost",
+}
+
+
+@pytest.mark.parametrize("page", EXTRAS)
 def test_code_for_extras_runs(page, optional, tmp_path, monkeypatch, capsys):
     """So do the pages about what needs an extra."""
-    optional({"flower": "flwr", "lora": "peft"}[page])
+    optional(EXTRAS[page])
     test_python_code_runs(f"docs/{page}.md", tmp_path, monkeypatch, capsys)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from power import disks
 
+from colearn.boards.local import LocalBoard
 from colearn.errors import BlobCorrupt
 from colearn.journal import Journal
 from colearn.ledgers.local import LocalLedger
-from colearn.records import Choice, Experiment, Vote
+from colearn.records import Choice, Experiment, Scores, Vote
 from colearn.stores.directory import DirectoryStore
 
 CUTS = 150
@@ -49,6 +50,18 @@ store = DirectoryStore(Path("deep/store"))
 print("open", flush=True)
 for number in range(40):
     print(store.put([bytes([number]) * 3000, b"end"]), flush=True)
+"""
+
+BOARD = f"""{MAKE}
+from colearn.boards import local
+from colearn.records import Scores
+local._MOST_FORGOTTEN = 7
+board = local.LocalBoard(experiment, Path("notes.log"))
+print("open", flush=True)
+for number in range(40):
+    board.post(Scores(number, "a", 0.5, None))
+    print(number, flush=True)
+    board.forget(number - 1)
 """
 
 
@@ -106,5 +119,18 @@ def test_a_store(tmp_path: Path) -> None:
                 assert len(store.open(held.digest)[0]) == 3003
             except BlobCorrupt:
                 assert held.digest not in said
+        checked += 1
+    assert checked > CUTS / 2
+
+
+def test_a_board(tmp_path: Path) -> None:
+    """The last round's record and the live one's are there, however often the file was replaced."""
+    checked = 0
+    for said, folder in found_after_cuts(BOARD, tmp_path):
+        if not said:
+            continue
+        with LocalBoard(EXPERIMENT, folder / "notes.log") as board:
+            for number in list(map(int, said[1:]))[-2:]:
+                assert board.read(number) == [Scores(number, "a", 0.5, None)]
         checked += 1
     assert checked > CUTS / 2

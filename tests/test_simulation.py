@@ -34,7 +34,9 @@ def test_no_attack_stops_a_run(task, attack):
     assert len(simulation.collective.run(4).rounds) == 4
 
 
-@pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "lazy-voter"])
+@pytest.mark.parametrize(
+    "attack", [name for name in ATTACKS if name not in ("lazy-voter", "contrary-voter")]
+)
 def test_an_attackers_proposals_are_voted_down(attack):
     """One attacker of five cannot get its own proposals through, whatever its attack."""
     simulation = simulate(replace(PLAIN, attackers=1, attack=attack))
@@ -53,6 +55,17 @@ def test_a_lazy_voter_approves_everything():
     votes = {each.votes["learner-4"].value for each in result.rounds if each not in own}
     assert votes == {"approve"}
     assert not any(each.accepted for each in own)
+
+
+def test_a_contrary_voter_votes_against_itself(honest):
+    """It proposes what it would honestly, and casts the opposite of each honest vote."""
+    contrary = simulate(replace(PLAIN, attackers=1, attack="contrary-voter")).collective.run(4)
+    for one, other in zip(contrary.rounds, honest.rounds[:4], strict=True):
+        assert one.decision.proposal == other.decision.proposal
+        votes = one.votes["learner-4"].value, other.votes["learner-4"].value
+        assert set(votes) == {"approve", "reject"}
+        if one.accepted is not other.accepted:
+            break  # from here on the models differ
 
 
 def test_an_attacker_proposes_otherwise(honest):
@@ -152,8 +165,8 @@ def test_forests_cannot_be_merged():
 def test_a_process_that_dies_is_one_clear_line():
     """A comparison that was killed says so, and what is kept; it does not wait for ever."""
     alternatives = Alternatives(SMALL, 2)
-    for worker in alternatives._workers:
-        os.kill(worker._process.pid, signal.SIGKILL)
+    for process in alternatives._trainings._workers.values():
+        os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(ColearnError, match="status -9.*resume"):
         alternatives.compare(0.5)
     alternatives.close()

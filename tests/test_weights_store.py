@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from threading import Barrier
 
 import msgspec
 import numpy as np
@@ -125,12 +126,20 @@ def put_update(store, base, value):
     return store.put_update(Weights({"w": np.full(4, value)}), template)
 
 
+def get_update(store, update, base):
+    """The weights of one update; raises why they cannot be had."""
+    (found,) = store.get_updates([update], base)
+    if not isinstance(found, Weights):
+        raise found
+    return found
+
+
 def test_an_update_comes_back_the_same_everywhere(store, bytes_store):
     """Who published it and who decodes its bytes find the same weights, to the bit."""
     base = put(store, 1.0)
     update = put_update(store, base, 1.3)
-    mine = store.get_update(update, base).weights["w"]
-    theirs = WeightsStore(bytes_store, SCHEMA).get_update(update, base).weights["w"]
+    mine = get_update(store, update, base).weights["w"]
+    theirs = get_update(WeightsStore(bytes_store, SCHEMA), update, base).weights["w"]
     assert np.array_equal(mine, theirs)
     assert mine == pytest.approx(np.full(4, 1.3), rel=0.01)
 
@@ -140,25 +149,53 @@ def test_the_same_bytes_mean_other_weights_from_another_base(store):
     first, second = put(store, 1.0), put(store, 5.0)
     one, other = put_update(store, first, 1.0), put_update(store, second, 5.0)
     assert one.weights == other.weights
-    assert store.get_update(one, first).weights["w"].tolist() == [1.0] * 4
-    assert store.get_update(other, second).weights["w"].tolist() == [5.0] * 4
+    assert get_update(store, one, first).weights["w"].tolist() == [1.0] * 4
+    assert get_update(store, other, second).weights["w"].tolist() == [5.0] * 4
 
 
 def test_an_update_must_announce_its_true_size(store):
     """The size follows from the schema; another one is refused before a byte is fetched."""
     update = put_update(store, put(store, 1.0), 2.0)
     with pytest.raises(WrongHeader, match="announced with"):
-        store.get_update(
-            msgspec.structs.replace(update, size_bytes=update.size_bytes + 1), update.base
+        get_update(
+            store, msgspec.structs.replace(update, size_bytes=update.size_bytes + 1), update.base
         )
 
 
 def test_forgotten_updates_come_back_and_dropped_ones_do_not(store):
     """Forgetting frees the arrays only, dropping the bytes too."""
     update = put_update(store, put(store, 1.0), 2.0)
-    first = store.get_update(update, update.base)
+    first = get_update(store, update, update.base)
     store.forget_updates([update])
-    assert store.get_update(update, update.base) is not first
+    assert get_update(store, update, update.base) is not first
     store.drop_updates([update])
     with pytest.raises(BlobMissing):
-        store.get_update(update, update.base)
+        get_update(store, update, update.base)
+
+
+class Slow(MemoryStore):
+    """A store of which some blobs come only when others have been asked for, too."""
+
+    def __init__(self, parties):
+        super().__init__()
+        self.all_asked = Barrier(parties)
+
+    def open(self, digest, most_bytes=None):
+        self.all_asked.wait(10)
+        return super().open(digest, most_bytes)
+
+
+def test_updates_are_fetched_side_by_side_and_one_that_fails_fails_alone(store, bytes_store):
+    """Nobody's blob waits for another's; what cannot be had is told apart from what can."""
+    base = put(store, 1.0)
+    updates = [put_update(store, base, value) for value in (2.0, 3.0, 4.0)]
+    gone = msgspec.structs.replace(updates[1], weights="0" * 64)
+    false = msgspec.structs.replace(updates[0], sender="b", size_bytes=1)
+    slow = Slow(3)
+    slow._blobs = bytes_store._blobs
+    theirs = WeightsStore(slow, SCHEMA)
+    theirs._proposals[base] = store.proposal(base)
+    theirs._tensors = store._tensors
+    found = theirs.get_updates([updates[0], gone, updates[2], false], base)
+    assert [type(each) for each in found] == [Weights, BlobMissing, Weights, WrongHeader]
+    assert found[2].weights["w"].tolist() == pytest.approx([4.0] * 4, rel=0.01)

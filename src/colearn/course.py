@@ -132,15 +132,13 @@ class Course:
 
     def trained(self, updates: Sequence[Update]) -> list[Trained]:
         """Updates with their weights, in the order given; raises as `WeightsStore.get` does."""
-        return [
-            Trained(
-                update.sender,
-                self._weights.get_update(update, self._current).weights,
-                update.steps,
-                update.samples,
-            )
-            for update in updates
-        ]
+        trained = []
+        found = self._weights.get_updates(updates, self._current)
+        for update, weights in zip(updates, found, strict=True):
+            if not isinstance(weights, Weights):
+                raise weights
+            trained.append(Trained(update.sender, weights.weights, update.steps, update.samples))
+        return trained
 
     def late(self, update: Update, round_index: int) -> bool:
         """Whether an update is of the round before, and was not merged in it."""

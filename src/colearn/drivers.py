@@ -260,7 +260,7 @@ def open_member(
 
 
 def _in_bucket(
-    ledger: EthereumLedger, kept: Board, signer: KeySigner, url: str
+    ledger: EthereumLedger, kept: LocalBoard, signer: KeySigner, url: str
 ) -> tuple[Store, Board]:
     """Store and board of members that meet in an object store."""
     from colearn.boards.objects import ObjectBoard  # noqa: PLC0415 - an extra of its own
@@ -272,7 +272,7 @@ def _in_bucket(
         opened,
         kept,
         experiment=ledger.experiment,
-        members=lambda: ledger.view().members,
+        view=ledger.view,
         signer=signer,
     )
     return ObjectStore(opened), board

@@ -100,6 +100,28 @@ class Log:
             self.close()
             raise
 
+    def replace(self, *records: bytes) -> None:
+        """Put other records in the place of all: a crash leaves those or these.
+
+        Raises:
+            LedgerError: They could not be written; those stay then.
+        """
+        coming = self._path.with_name(f"{self._path.name}.new")
+        try:
+            coming.unlink(missing_ok=True)
+            other = Log(coming, lambda record: None)
+            other.append(*records)
+            coming.replace(self._path)
+        except OSError as reason:
+            raise _unusable(self._path, "written", reason) from None
+        self.close()
+        self._file, self.head = other._file, other.head
+        try:
+            sync_directory(self._path.parent)
+        except OSError as reason:
+            self.close()
+            raise _unusable(self._path, "written", reason) from None
+
     def close(self) -> None:
         """Let the file go; closing again changes nothing."""
         self._file.close()

@@ -301,15 +301,14 @@ class Participant:
         updates = {
             note.sender: note for note in given if course.sound(note, state.round, state.members)
         }
+        sound = [updates[member] for member in state.members if member in updates]
         had = []
-        for member in state.members:
-            if member in updates:
-                try:
-                    self._weights.get_update(updates[member], state.current)
-                except (StoreError, WeightsError) as reason:
-                    _log.warning("%s leaves out %s: %s", self.member, member, reason)
-                else:
-                    had.append(updates[member])
+        found = self._weights.get_updates(sound, state.current)
+        for update, weights in zip(sound, found, strict=True):
+            if isinstance(weights, Weights):
+                had.append(update)
+            else:
+                _log.warning("%s leaves out %s: %s", self.member, update.sender, weights)
         return tuple(had)
 
     def _collect(self, state: State, notes: Sequence[Note]) -> Done:

@@ -101,7 +101,8 @@ class Board(Protocol):
     """Carries records between members that the ledger need not order.
 
     Posting the same record again changes nothing; another record by the same
-    sender for the same round and kind raises `Equivocation`.
+    sender for the same round and kind raises `Equivocation`. What came before the
+    last round may be forgotten.
     """
 
     def post(self, *notes: Note) -> None:

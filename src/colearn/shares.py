@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 from colearn import tasks
 from colearn.errors import ConfigError
 from colearn.ml_interface import MachineLearningInterface
+from colearn.tasks.own import is_factory, made
 
 _TASK_OPTIONS = {
     "learner": str,
@@ -19,19 +17,8 @@ _TASK_OPTIONS = {
     "learning_rate": float,
     "batch_size": int,
 }
-_METHODS = (
-    "mli_propose_weights",
-    "mli_test_weights",
-    "mli_accept_weights",
-    "mli_get_current_weights",
-)
 
 Options = Mapping[str, str | int | float | bool]
-
-
-def is_factory(task: str) -> bool:
-    """Whether a task's name stands for code: ``module:factory``."""
-    return ":" in task
 
 
 def make_learner(
@@ -58,7 +45,7 @@ def make_learner(
         ConfigError: There is no such task or factory, or an option cannot be used.
     """
     if is_factory(task):
-        return _made(task, _factory(task)(**options, seed=seed, data_dir=data_dir))
+        return made(task, **options, seed=seed, data_dir=data_dir)
     for name, value in options.items():
         kind = _TASK_OPTIONS.get(name)
         if kind is None:
@@ -79,32 +66,3 @@ def make_learner(
         data_dir=data_dir,
         **given,  # type: ignore[arg-type]  # checked above
     ).learners[position]
-
-
-def _factory(name: str) -> Callable[..., object]:
-    module_name, _, attribute = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does: the module may lie in this folder
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as reason:
-        if reason.name != module_name.partition(".")[0]:
-            raise
-        raise ConfigError(
-            f"there is no module {module_name!r}, which {name} is to come from: "
-            "run this in its folder, or install it"
-        ) from None
-    factory = getattr(found, attribute, None)
-    if not callable(factory):
-        raise ConfigError(f"{found.__file__} has no function {attribute!r}: check {name}")
-    return cast("Callable[..., object]", factory)
-
-
-def _made(name: str, learner: object) -> MachineLearningInterface:
-    missing = [each for each in _METHODS if not callable(getattr(learner, each, None))]
-    if missing:
-        raise ConfigError(
-            f"{name} made a {type(learner).__name__}, which lacks {', '.join(missing)}: "
-            "it must return a learner, with the methods of colearn.MachineLearningInterface"
-        )
-    return cast("MachineLearningInterface", learner)

@@ -19,7 +19,15 @@ from colearn.ml_interface import MachineLearningInterface
 from colearn.privacy.config import check_name
 from colearn.records import MAX_MEMBERS, PLAIN, Rule, fraction
 from colearn.tasks import Setting, Task
-from colearn.testing.attackers import Colluder, LazyVoter, Noise, Pact, SignFlip
+from colearn.tasks.own import is_factory, own_task
+from colearn.testing.attackers import (
+    Colluder,
+    ContraryVoter,
+    LazyVoter,
+    Noise,
+    Pact,
+    SignFlip,
+)
 
 LABEL_FLIP = "label-flip"
 _SEEDS = 2**32  # what scikit-learn takes
@@ -28,6 +36,7 @@ ATTACKS: Mapping[str, Callable[[MachineLearningInterface, int, Pact], MachineLea
     "sign-flip": lambda learner, seed, pact: SignFlip(learner),
     "noise": lambda learner, seed, pact: Noise(learner, sigma=1.0, seed=seed),
     "lazy-voter": lambda learner, seed, pact: LazyVoter(learner),
+    "contrary-voter": lambda learner, seed, pact: ContraryVoter(learner),
     "colluding-voter": lambda learner, seed, pact: Colluder(SignFlip(learner), pact),
 }
 """By name, what wraps an attacker's learner. Label flipping is done to its data."""
@@ -119,7 +128,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         pact.add(collective.weights_of(proposed))
     return Simulation(
         settings=settings,
-        task=tasks.get(settings.task, settings.learner),
+        task=task_of(settings),
         setting=setting,
         learners=learners,
         collective=collective,
@@ -133,7 +142,9 @@ def resolved(settings: Settings) -> Settings:
     Raises:
         ConfigError: A setting cannot be used.
     """
-    task = tasks.get(settings.task, settings.learner)
+    task = task_of(settings)
+    if settings.rounds is None and not task.rounds:
+        raise ConfigError(f"how many rounds is {settings.task} to learn? say --rounds")
     method, vote, rounds = tasks.suited(
         task,
         trusted=not (settings.untrusted or settings.attackers),
@@ -154,6 +165,21 @@ def resolved(settings: Settings) -> Settings:
     if settings.privacy is not None:
         check_name(settings.privacy)
     return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
+
+
+def task_of(settings: Settings) -> Task:
+    """The task that is learned: one of this package, or what a function of the user's makes.
+
+    Raises:
+        ConfigError: There is none, or its data cannot be shared out.
+    """
+    if not is_factory(settings.task):
+        return tasks.get(settings.task, settings.learner)
+    if settings.learner is not None:
+        raise ConfigError(
+            f"{settings.task} makes learners of its own: leave --learner {settings.learner} out"
+        )
+    return own_task(settings.task, _path(settings.data_dir))
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
@@ -188,7 +214,7 @@ def attackers_of(settings: Settings) -> frozenset[int]:
 def build(settings: Settings) -> Setting:
     """Load the data, share them out, and make the learners of resolved settings."""
     setting = tasks.build(
-        tasks.get(settings.task, settings.learner),
+        task_of(settings),
         learners=settings.learners,
         split=settings.split,
         seed=settings.seed,

@@ -6,18 +6,26 @@ one process share the arrays, read-only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from threading import RLock
 
 import msgspec
 
 from colearn.compact import compact, compact_schema, restored
-from colearn.errors import BlobCorrupt, ConfigError, WrongHeader, WrongOrigin
+from colearn.errors import (
+    BlobCorrupt,
+    ConfigError,
+    StoreError,
+    WeightsError,
+    WrongHeader,
+    WrongOrigin,
+)
 from colearn.ml_interface import DiffPrivBudget, TrainingSummary, Weights
-from colearn.protocols import Store, Tensors
+from colearn.protocols import Blob, Store, Tensors
 from colearn.records import MAX_RECORD_BYTES, Digest, Proposal, Update, decode, encode
 from colearn.schema import Layout, Schema, schema_of_bytes
+from colearn.threads import side_by_side
 from colearn.weights import Encoded
 from colearn.weights import decode as decode_weights
 from colearn.weights import encode as encode_weights
@@ -140,27 +148,57 @@ class WeightsStore:
             weights = self._get(held.weights, held.size_bytes, held.dims)
         return _with_budget(weights, held.dp_budget)
 
-    def get_update(self, update: Update, base: Digest) -> Weights:
-        """The weights an update leads to from a proposal's, as everybody finds them.
+    def get_updates(
+        self, updates: Sequence[Update], base: Digest
+    ) -> list[Weights | StoreError | WeightsError]:
+        """The weights that updates lead to from a proposal's, as everybody finds them.
+
+        What is not here is fetched side by side, so that the slowest alone is waited for.
 
         Args:
-            update: The update.
-            base: The proposal: the one trained on or, where the update is late, the next.
+            updates: The updates.
+            base: The proposal: the one trained on or, where an update is late, the next.
 
-        Raises:
-            StoreError: The update or the base cannot be had.
-            WeightsError: The update is none of this schema, or leads to NaN or infinity.
+        Returns:
+            In their order; why, where an update or the base cannot be had, or the update
+            is none of this schema, or leads to NaN or infinity.
         """
-        place = update.weights, base
+        layout = self._compact.layout({})
         with self._lock:
-            held = self._restored.get(place)
-            if held is None:
-                _check_size(update.weights, update.size_bytes, self._compact.layout({}))
-                parts = self._store.open(update.weights, update.size_bytes)
-                sent = decode_weights(parts, self._compact, {}, digest=None)
-                held = Weights(restored(self.get(base).weights, sent))
-                self._restored[place] = held
-        return _with_budget(held, update.dp_budget)
+            absent = {
+                each.weights
+                for each in updates
+                if each.size_bytes == layout.size_bytes
+                and (each.weights, base) not in self._restored
+            }
+            blobs = (map if len(absent) < 2 else side_by_side)(self._sent, absent)
+            sent = dict(zip(absent, blobs, strict=True))
+            return [self._restore(each, base, sent) for each in updates]
+
+    def _sent(self, content: Digest) -> Blob | StoreError | WeightsError:
+        try:
+            return self._store.open(content, self._compact.layout({}).size_bytes)
+        except (StoreError, WeightsError) as reason:
+            return reason
+
+    def _restore(
+        self,
+        update: Update,
+        base: Digest,
+        sent: Mapping[Digest, Blob | StoreError | WeightsError],
+    ) -> Weights | StoreError | WeightsError:
+        place = update.weights, base
+        try:
+            _check_size(update.weights, update.size_bytes, self._compact.layout({}))
+            if place not in self._restored:
+                blob = sent[update.weights]
+                if isinstance(blob, StoreError | WeightsError):
+                    return blob
+                moves = decode_weights(blob, self._compact, {}, digest=None)
+                self._restored[place] = Weights(restored(self.get(base).weights, moves))
+        except (StoreError, WeightsError) as reason:
+            return reason
+        return _with_budget(self._restored[place], update.dp_budget)
 
     @cached_property
     def _compact(self) -> Schema:

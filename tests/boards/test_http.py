@@ -126,6 +126,18 @@ def test_a_restart_brings_again_what_was_not_brought(tmp_path):
         assert ada.board.read(0) == [ballot("bob")]
 
 
+def test_rounds_that_are_over_are_not_kept():
+    """Only the live round's notes and the last one's stay, one's own and the others'."""
+    ledger = LocalLedger(EXPERIMENT)
+    with join("ada", ledger) as ada:
+        for round_index in range(5):
+            ada.board.post(candidate(round_index=round_index))
+            ada.board.receive(update("bob", round_index))
+            ledger.submit(Pass(round_index, ledger.view().proposer))
+        ada.board.post(candidate(round_index=5))
+        assert [len(ada.board.read(each)) for each in range(6)] == [0, 0, 0, 0, 2, 1]
+
+
 def test_a_member_that_lost_its_notes_is_told_them(tmp_path):
     """Its own ballot comes back to it from the others, so that it does not vote twice."""
     ledger = LocalLedger(EXPERIMENT)

@@ -10,7 +10,7 @@ import pytest
 
 from colearn.boards.local import LocalBoard
 from colearn.errors import BoardError, Equivocation
-from colearn.records import Experiment, Scores
+from colearn.records import Experiment, Scores, encode
 from colearn.testing import check_board
 
 EXPERIMENT = Experiment(members=("ada", "bob"), initial="0" * 64, schema="1" * 64)
@@ -111,3 +111,34 @@ def test_records_posted_together_are_all_there_or_none(tmp_path: Path) -> None:
         with pytest.raises(Equivocation):
             board.post(NOTES[2], Scores(0, "ada", 0.9, None))
         assert board.read(0) == [NOTES[0]]
+
+
+def test_what_is_forgotten_leaves_the_file_too(tmp_path: Path) -> None:
+    """Over many rounds the file stays small, and what is kept reads back and goes on."""
+    path = tmp_path / "board"
+    with LocalBoard(EXPERIMENT, path) as board:
+        for round_index in range(1_200):
+            board.post(*(Scores(round_index, member, 0.5, None) for member in ("ada", "bob")))
+            board.forget(round_index - 1)
+            assert [len(board.read(round_index - back)) for back in (0, 1, 2)][2] == 0
+        largest = 1_100 * len(b"0" * 65 + encode(Scores(1_000, "ada", 0.5, None)) + b"\n")
+        assert path.stat().st_size < largest
+        board.post(Scores(5_000, "ada", 0.25, None))
+    with LocalBoard(EXPERIMENT, path) as again:
+        assert [len(again.read(each)) for each in (5, 1_198, 1_199, 5_000)] == [0, 2, 2, 1]
+        with pytest.raises(BoardError, match="open for writing elsewhere"):
+            LocalBoard(EXPERIMENT, path)
+
+
+def test_a_file_that_cannot_be_written_anew_stays(tmp_path: Path) -> None:
+    """One clear error; nothing that was posted is lost, and the board goes on."""
+    path = tmp_path / "board"
+    path.with_name("board.new").mkdir()
+    with LocalBoard(EXPERIMENT, path) as board:
+        board.post(*(Scores(0, f"member {number}", 0.5, None) for number in range(1_000)))
+        board.post(NOTES[1])
+        with pytest.raises(BoardError, match="cannot be written"):
+            board.forget(1)
+        board.post(Scores(1, "bob", 0.5, None))
+    with LocalBoard(EXPERIMENT, path) as again:
+        assert len(again.read(1)) == 2

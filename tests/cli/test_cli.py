@@ -275,7 +275,7 @@ def test_version_is_the_packages(capsys):
 def test_runs_begun_in_one_second_have_folders_of_their_own(tmp_path, capsys, monkeypatch):
     """Equal names are told apart by a number."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("colearn.cli.demo.datetime", Frozen)
+    monkeypatch.setattr("colearn.cli.folders.datetime", Frozen)
     for _ in range(3):
         arguments = ["demo", "iris", "--rounds", "1", "--learners", "3", "--json"]
         assert run(capsys, *arguments)[0] == 0

@@ -148,9 +148,25 @@ def test_options_that_cannot_be_used_are_refused(make):
     """What the learner decides, and what the library refuses, is said in one line."""
     with pytest.raises(ConfigError, match="objective"):
         learner(make, params={"objective": "rank:pairwise"})
-    with pytest.raises(LearnerError, match="growing trees failed") as refusal:
-        learner(make, params={"max_depth": "deep"}).mli_propose_weights()
-    assert "\n" not in str(refusal.value)
+    for wrong in ({"max_depth": "deep"}, {"subsample": 7.0}):
+        with pytest.raises(LearnerError, match="growing trees failed") as refusal:
+            learner(make, params=wrong).mli_propose_weights()
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "params"),
+    [
+        (XGBoostLearner, {"num_parallel_tree": 2}),
+        (LightGBMLearner, {"zero_as_missing": True}),
+        (LightGBMLearner, {"linear_trees": True}),
+        (LightGBMLearner, {"n_estimators": 50}),
+    ],
+)
+def test_trees_that_arrays_cannot_say_are_not_proposed(make, params):
+    """Where the arrays would predict otherwise than the library, its owner is told."""
+    with pytest.raises(LearnerError, match="do not add up to the library's own"):
+        learner(make, "many", params=params).mli_propose_weights()
 
 
 def test_nodes_are_put_in_order():

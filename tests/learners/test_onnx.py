@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
+import lightgbm
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+import xgboost
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestRegressor
 from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from torch import nn
@@ -16,9 +19,12 @@ from torch.nn import functional
 
 from colearn.errors import MissingExtra, UnsupportedModel
 from colearn.learners.base import FrameworkLearner
+from colearn.learners.forest import ForestLearner
+from colearn.learners.lightgbm import LightGBMLearner
 from colearn.learners.onnx import from_torch
 from colearn.learners.sklearn import SklearnLearner
 from colearn.learners.torch import TorchLearner
+from colearn.learners.xgboost import XGBoostLearner
 from colearn.ml_interface import ModelFormat
 from colearn.weights import Schema, decode
 
@@ -61,6 +67,54 @@ def test_scikit_learn_models_predict_the_same(kind, dtype):
     judge = native.predict_proba if learner.has_probabilities else native.decision_function
     theirs = outputs[0] if judge(x).ndim == 2 else outputs[0][:, -1]
     assert np.allclose(theirs, judge(x), rtol=1e-3, atol=1e-4)
+
+
+TREES = {
+    "XGBoost": lambda **options: XGBoostLearner(params={"max_depth": 4}, **options),
+    "LightGBM": lambda **options: LightGBMLearner(params={"num_leaves": 9}, **options),
+    "forest": lambda numbers, base=0.0, **options: ForestLearner(
+        RandomForestRegressor() if numbers else ExtraTreesClassifier(), **options
+    ),
+}
+
+
+@pytest.mark.parametrize("rounds", [0, 3])
+@pytest.mark.parametrize("data", ["many classes", "two classes", "numbers"])
+@pytest.mark.parametrize("kind", TREES)
+def test_trees_predict_the_same(kind, data, rounds):
+    """Grown by several proposals or none yet, trees give the same labels and numbers."""
+    x, y = ESTIMATORS[data][1]
+    numbers = data == "numbers"
+    if data == "two classes":
+        y = np.array(["malignant", "benign"])[y]
+    base = {"base": 150.0} if numbers else {}
+    learner = TREES[kind](train=(x, y), numbers=numbers, **base)
+    for _ in range(rounds):
+        learner.mli_accept_weights(learner.mli_propose_weights())
+    native = learner.mli_get_current_model(ModelFormat.NATIVE).model
+    predicted, *outputs = run(learner, x.astype(np.float32))
+    if numbers:
+        assert np.allclose(predicted[:, 0], native.predict(x), rtol=1e-6)
+    else:
+        assert (predicted == native.predict(x)).all()
+        assert np.allclose(outputs[0], native.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("data", ["many classes", "two classes", "numbers"])
+@pytest.mark.parametrize("library", [xgboost, lightgbm], ids=lambda library: library.__name__)
+def test_boosted_trees_predict_as_their_library(library, data, monkeypatch):
+    """What ONNX gives is what the booster gives that grew the trees."""
+    x, y = ESTIMATORS[data][1]
+    make = XGBoostLearner if library is xgboost else LightGBMLearner
+    learner = make(train=(x, y), vote=(x, y), numbers=data == "numbers")
+    grow, kept = library.train, []
+    monkeypatch.setattr(library, "train", lambda *a, **k: kept.append(grow(*a, **k)) or kept[0])
+    learner.mli_accept_weights(learner.mli_propose_weights())
+    x = x.astype(np.float32)
+    zero = np.zeros((len(x), 10) if data == "many classes" else len(x))
+    theirs = kept[0].predict(xgboost.DMatrix(x, base_margin=zero) if library is xgboost else x)
+    ours = run(learner, x)[-1]
+    assert np.allclose(ours[:, -1] if theirs.ndim == 1 else ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 class Attention(nn.Module):
@@ -155,7 +209,8 @@ def test_safetensors_are_the_canonical_bytes():
 
 
 @pytest.mark.parametrize(
-    ("package", "model"), [("skl2onnx", "scikit-learn"), ("onnxscript", "torch")]
+    ("package", "model"),
+    [("skl2onnx", "scikit-learn"), ("onnxscript", "torch"), ("onnx", "trees")],
 )
 def test_missing_converter_names_the_command(package, model, monkeypatch):
     """Without the converter the error holds the exact install command."""
@@ -164,7 +219,9 @@ def test_missing_converter_names_the_command(package, model, monkeypatch):
         "torch": lambda: TorchLearner(
             nn.Linear(30, 2), loss=functional.cross_entropy, optimizer=torch.optim.SGD, train=CANCER
         ),
+        "trees": lambda: XGBoostLearner(train=CANCER),
     }
+    monkeypatch.delitem(sys.modules, "colearn.learners.onnx_trees", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtra, match=r"pip install 'colearn-protocol\[onnx\]'"):
         made[model]().mli_get_current_model()

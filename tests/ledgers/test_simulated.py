@@ -13,21 +13,34 @@ from toys import Scripted, seekers
 from colearn import Collective, Rule
 from colearn.audit import audit
 from colearn.collective import BOARD_FILE, CHAIN_FILE
-from colearn.errors import BadSignature, ConfigError, CorruptLedger, LedgerError, NotYourTurn
+from colearn.errors import (
+    BadSignature,
+    ConfigError,
+    CorruptLedger,
+    LedgerError,
+    NotAMember,
+    NotYourTurn,
+)
 from colearn.ledgers.simulated import SimulatedLedger, Transaction, read_chain
 from colearn.log import FIRST
 from colearn.records import (
+    AddMember,
     Ballot,
     Choice,
+    Endorse,
     Experiment,
     Pass,
     Propose,
+    RemoveMember,
+    ReplaceMember,
     Reveal,
+    Rotate,
     Vote,
     decode,
     digest_of,
     encode,
 )
+from colearn.testing import check_ledger
 
 MEMBERS = ("ada", "bob", "cid")
 EXPERIMENT = Experiment(members=MEMBERS, initial="0" * 64, schema="1" * 64, rule=Rule())
@@ -58,6 +71,43 @@ def chain_file(tmp_path):
         ledger.submit(Vote(0, "bob", PROPOSAL, Choice.APPROVE))
         ledger.submit(Pass(1, "bob"))
     return path
+
+
+def test_keeps_the_promises():
+    """The conformance kit passes by names, newcomers among them, over the contract."""
+    check_ledger(SimulatedLedger)
+
+
+def test_newcomers_come_back_with_their_names(tmp_path):
+    """Who joined, was replaced or took a new name is known again from the file alone."""
+    path = tmp_path / CHAIN_FILE
+    with SimulatedLedger(EXPERIMENT, path) as ledger:
+        ledger.submit(Rotate("bob", "bo"), Pass(0, "ada"))
+        for endorsed in (AddMember("dan"), ReplaceMember("cid", "eva")):
+            ledger.submit(*(Endorse(member, endorsed) for member in ("ada", "bo", "cid")))
+        ledger.submit(Pass(1, "bo"))
+        ledger.submit(Pass(2, "eva"), Pass(3, "dan"))
+        with pytest.raises(NotAMember, match="'a stranger' is not a member"):
+            ledger.submit(Pass(4, "a stranger"))
+        ledger.submit(Endorse("dan", RemoveMember("bo")))
+        state, entries = ledger.view(), ledger.events()
+    assert state.members == ("ada", "bo", "eva", "dan")
+    assert state.endorsed[3] == RemoveMember("bo")
+    found = read_chain(path)
+    assert (list(found.entries), found.state.members) == (entries, state.members)
+    with SimulatedLedger(EXPERIMENT, path) as again:
+        assert (again.view(), again.events()) == (state, entries)
+        again.submit(Pass(4, "ada"), Pass(5, "bo"), Endorse("dan", AddMember("fay")))
+
+
+def test_accounts_can_run_out():
+    """One clear line, and nothing happens, once too many names have come up."""
+    ledger = SimulatedLedger(EXPERIMENT)
+    for number in range(64):
+        ledger.submit(Endorse("ada", AddMember(f"newcomer-{number}")))
+    with pytest.raises(LedgerError, match="'one-more' finds no account"):
+        ledger.submit(Endorse("ada", AddMember("one-more")))
+    assert len(ledger.events()) == 64
 
 
 def test_the_same_learning_whatever_counts_the_votes(tmp_path):

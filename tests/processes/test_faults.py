@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from forwarder import Forwarder
+from island import Island, may_found_islands
 
 from colearn import experiment as files
 
@@ -59,27 +61,46 @@ def test_the_chain_is_killed_and_restored(net):
 
 
 def test_one_member_is_cut_off(net):
-    """The others decide without it; once it is reached again, it catches up with them."""
+    """The others decide without it; once it is reached again, it catches up with them.
+
+    Where this machine lets us, it has a network of its own, so that every way is cut;
+    elsewhere the ways to it are, and its way to the chain.
+    """
     group = net("--members", 4, "--deadline-seconds", 6, "--rounds", 5)
     agreement = files.read(group.file)
-    port = urlsplit(agreement.reach[agreement.members[3]]).port
-    with Forwarder(urlsplit(group.url).port) as chain, Forwarder(port) as peers:
-        cut_off = group.run(
-            *swap(group.joins[3], group.url, chain.url), "--json", "--url", peers.url, name="cut"
-        )
-        others = [group.join(number, "--stay") for number in range(3)]
-        cut_off.until(lambda: decided(cut_off) >= 1)
-        chain.cut()
-        peers.cut()
-        known = decided(cut_off)
-        others[0].until(lambda: decided(others[0]) >= known + 1)
-        assert decided(cut_off) == known
-        chain.mend()
-        peers.mend()
-        assert cut_off.wait() == 0, cut_off.text()
-        for each in others:
-            each.until(lambda each=each: each.said("finished"))
-        assert len({each.said("finished")[0]["model"] for each in (cut_off, *others)}) == 1
+    chain = urlsplit(group.url).port
+    *others, own = (urlsplit(agreement.reach[each]).port for each in agreement.members)
+    command, prefix = group.joins[3], ()
+    with ExitStack() as stack:
+        if may_found_islands():
+            island = stack.enter_context(Island())
+            bridges = [Forwarder(port, port, out_of=island.call) for port in (chain, *others)]
+            bridges.append(Forwarder(own, own, into=island.call))
+            prefix = island.prefix
+        else:
+            bridges = [Forwarder(chain), Forwarder(own)]
+            command = [*swap(command, group.url, bridges[0].url), "--url", bridges[1].url]
+        for bridge in bridges:
+            stack.enter_context(bridge)
+        cut_off = group.run(*command, "--json", name="cut", prefix=prefix)
+        goes_on_without(group, cut_off, bridges)
+
+
+def goes_on_without(group, cut_off, bridges):
+    """The others join; one is cut off for a round, and all end on one model."""
+    others = [group.join(number, "--stay") for number in range(3)]
+    cut_off.until(lambda: decided(cut_off) >= 1)
+    for each in bridges:
+        each.cut()
+    known = decided(cut_off)
+    others[0].until(lambda: decided(others[0]) >= known + 1)
+    assert decided(cut_off) == known
+    for each in bridges:
+        each.mend()
+    assert cut_off.wait() == 0, cut_off.text()
+    for each in others:
+        each.until(lambda each=each: each.said("finished"))
+    assert len({each.said("finished")[0]["model"] for each in (cut_off, *others)}) == 1
 
 
 def swap(arguments, old, new):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from members import EXPERIMENT, MEMBERS, PROPOSAL, KeyedSigner, ballot
+from members import EXPERIMENT, PROPOSAL, KeyedSigner, ballot
 
 from colearn.boards.local import LocalBoard
 from colearn.boards.objects import ObjectBoard
 from colearn.errors import BlobCorrupt, BlobMissing, ConfigError, Equivocation
+from colearn.ledgers.local import LocalLedger
 from colearn.peers.bucket import bucket
-from colearn.records import Candidate, Choice, Scores, digest_of, encode
+from colearn.records import Candidate, Choice, Pass, Scores, digest_of, encode
 from colearn.stores.objects import ObjectStore
 from colearn.testing import check_board, check_store
 
@@ -30,13 +31,13 @@ def make(request, tmp_path):
     return opened
 
 
-def board_of(member, shared):
+def board_of(member, shared, ledger=None, own=None):
     """A member's board in a shared bucket."""
     return ObjectBoard(
         shared,
-        LocalBoard(EXPERIMENT),
+        own or LocalBoard(EXPERIMENT),
         experiment=EXPERIMENT,
-        members=lambda: MEMBERS,
+        view=(ledger or LocalLedger(EXPERIMENT)).view,
         signer=KeyedSigner(member),
     )
 
@@ -74,7 +75,7 @@ def test_the_board_keeps_the_promises(make):
             make(),
             LocalBoard(experiment),
             experiment=experiment,
-            members=lambda: experiment.members,
+            view=LocalLedger(experiment).view,
             signer=KeyedSigner("alice", experiment),
         )
     )
@@ -93,6 +94,17 @@ def test_members_read_what_others_posted_and_nobody_posts_twice(make):
     with pytest.raises(Equivocation, match="'bob' has posted another ballot for round 0"):
         again.post(ballot("bob", Choice.REJECT))
     assert again.read(0) == [ballot("bob")]
+
+
+def test_rounds_that_are_over_are_not_kept_here(make):
+    """Months of notes fill no memory and no disk; the bucket still has them."""
+    ledger, own = LocalLedger(EXPERIMENT), LocalBoard(EXPERIMENT)
+    ada = board_of("ada", make(), ledger, own)
+    for round_index in range(5):
+        ada.post(ballot("ada", round_index=round_index))
+        ledger.submit(Pass(round_index, ledger.view().proposer))
+    assert [len(own.read(each)) for each in range(5)] == [0, 0, 0, 1, 1]
+    assert ada.read(1) == [ballot("ada", round_index=1)]
 
 
 def test_notes_that_are_not_their_senders_are_left_out(make):

@@ -24,7 +24,9 @@ def histogram(shares, labels: np.ndarray = LABELS) -> np.ndarray:
 
 
 @given(
-    text=st.sampled_from(["iid", "dirichlet:0.5", "dirichlet:100", "classes:10", "classes:3"]),
+    text=st.sampled_from(
+        ["iid", "dirichlet:0.5", "dirichlet:100", "classes:10", "classes:3", "sizes:0.5"]
+    ),
     learners=st.integers(1, 12),
     seed=st.integers(0, 2**32),
 )
@@ -39,7 +41,7 @@ def test_shares_are_disjoint_and_large_enough(text: str, learners: int, seed: in
         assert len(given_away) == len(LABELS)
 
 
-@pytest.mark.parametrize("text", ["iid", "dirichlet:0.5", "classes:2"])
+@pytest.mark.parametrize("text", ["iid", "dirichlet:0.5", "classes:2", "sizes:0.5"])
 def test_the_seed_decides(text: str) -> None:
     """The same seed gives the same shares; another one gives others."""
     first, again, other = (
@@ -72,6 +74,15 @@ def test_dirichlet_draws_the_variance_it_says() -> None:
     assert (shares / 100).var() == pytest.approx(4 / 25 / 11, rel=0.1)
 
 
+def test_sizes_differ_and_classes_do_not() -> None:
+    """Learners' sizes vary as drawn, and each holds the classes in proportion, but for chance."""
+    tables = [histogram(share_out("sizes:2", seed=seed)) for seed in range(400)]
+    sizes = np.array([table.sum(axis=1) for table in tables])
+    assert (sizes / 1000).var() == pytest.approx(4 / 25 / 11, rel=0.1)
+    large = [row / row.sum() for table in tables for row in table if row.sum() > 400]
+    assert np.std(large) < 0.02
+
+
 @pytest.mark.parametrize(("held", "learners"), [(1, 10), (2, 5), (3, 4), (4, 10), (10, 3)])
 def test_classes_gives_each_learner_so_many_and_each_class_a_holder(
     held: int, learners: int
@@ -102,7 +113,8 @@ def test_classes_that_nobody_holds_are_left_out() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "IID", "iid:2", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:-1", "dirichlet:nan",
-     "dirichlet:inf", "dirichlet:x", "classes", "classes:0", "classes:-1", "classes:1.5", "other"],
+     "dirichlet:inf", "dirichlet:x", "classes", "classes:0", "classes:-1", "classes:1.5", "sizes",
+     "sizes:0", "other"],
 )  # fmt: skip
 def test_wrong_names_are_refused(text: str) -> None:
     """The message repeats what was given and shows what may be written."""

@@ -13,7 +13,15 @@ from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weig
 from colearn.protocols import Probed, Schematic, Seeded, Steered
 from colearn.schema import Schema
 from colearn.testing import check_learner
-from colearn.testing.attackers import _OPTIONAL, Colluder, LazyVoter, Noise, Pact, SignFlip
+from colearn.testing.attackers import (
+    _OPTIONAL,
+    Colluder,
+    ContraryVoter,
+    LazyVoter,
+    Noise,
+    Pact,
+    SignFlip,
+)
 
 SLOPE = np.array([1.0, -2.0, 3.0])
 OPTIONAL_KINDS = (Schematic, Probed, Seeded, Steered)
@@ -346,6 +354,18 @@ def test_a_lazy_voter_does_no_work() -> None:
     assert lazy.mli_propose_weights().weights is line.tensors
 
 
+def test_a_contrary_voter_says_the_opposite() -> None:
+    """What it would approve it rejects and the other way round; what it proposes is honest."""
+    line = Line()
+    contrary = ContraryVoter(line)
+    good = Line().mli_propose_weights()
+    awful = Weights({**good.weights, "slope": np.full(3, 1e9)})
+    assert line.mli_test_weights(good).vote is True
+    assert contrary.mli_test_weights(good).vote is False
+    assert contrary.mli_test_weights(awful).vote is True
+    assert np.array_equal(contrary.mli_propose_weights().weights["slope"], good.weights["slope"])
+
+
 def test_colluders_approve_each_other_and_nobody_else() -> None:
     """What one of a pact proposed passes with all of them, by content; all else is rejected."""
     pact = Pact()
@@ -383,6 +403,7 @@ def test_a_wrapper_is_its_learner_in_all_else() -> None:
     [
         SignFlip,
         LazyVoter,
+        ContraryVoter,
         lambda learner: Noise(learner, sigma=0.1),
         lambda learner: Colluder(SignFlip(learner), Pact()),
     ],

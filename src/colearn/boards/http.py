@@ -10,6 +10,7 @@ from threading import Lock
 from msgspec.structs import replace
 
 from colearn.boards.courier import Courier
+from colearn.boards.local import LocalBoard
 from colearn.errors import (
     BadSignature,
     BoardError,
@@ -20,7 +21,7 @@ from colearn.errors import (
 )
 from colearn.log import Log
 from colearn.peers.book import AddressBook
-from colearn.protocols import Board, Signer
+from colearn.protocols import Signer
 from colearn.records import Ballot, Candidate, Digest, Note, Scores, Update, encode
 from colearn.rules import State
 
@@ -32,7 +33,8 @@ class PeerBoard:
 
     What a member posts is on its own board when `post` returns, and is brought to the
     others as soon as they can be reached; what they bring is checked and put there too.
-    So reading and waiting look at the own board only. A ballot goes to the round's
+    So reading and waiting look at the own board only, which keeps the live round, the last
+    and those to come. A ballot goes to the round's
     proposer, all else to everybody, so that each update is fetched from who made it. Scores
     carry no signature and stay home.
 
@@ -49,7 +51,7 @@ class PeerBoard:
 
     def __init__(
         self,
-        own: Board,
+        own: LocalBoard,
         book: AddressBook,
         *,
         view: Callable[[], State],
@@ -90,7 +92,7 @@ class PeerBoard:
                 of the notes is posted then.
             BoardError: They cannot be kept.
         """
-        self._own.post(*notes)
+        self._keep(*notes)
         self._bring(notes)
 
     def read(self, round_index: int) -> list[Note]:
@@ -125,7 +127,7 @@ class PeerBoard:
             self._signer.check(note)
         if held is None:
             try:
-                self._own.post(note)
+                self._keep(note)
             except Equivocation:  # two came at once
                 held = self._held(note)
         if held is None or _same(held, note):
@@ -153,6 +155,10 @@ class PeerBoard:
             courier.join()
         if self._log is not None:
             self._log.close()
+
+    def _keep(self, *notes: Note) -> None:
+        self._own.post(*notes)
+        self._own.forget(self._near().start)
 
     def _near(self) -> range:
         live = self._view().round

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition
 from typing import Self
@@ -9,6 +11,8 @@ from typing import Self
 from colearn.errors import BoardError, Equivocation, LedgerError
 from colearn.log import Log
 from colearn.records import Experiment, Note, decode, decode_note, encode
+
+_MOST_FORGOTTEN = 1_000
 
 
 class LocalBoard:
@@ -29,12 +33,11 @@ class LocalBoard:
         self._named = False
         self._changed = Condition()
         self._notes: dict[int, dict[tuple[str, type[Note]], Note]] = {}
+        self._forgotten = 0
         self._log: Log | None = None
         if path is not None:
-            try:
+            with _explained():
                 self._log = Log(path, self._take)
-            except LedgerError as reason:
-                raise BoardError(str(reason)) from None
             if not self._named:
                 self._append(experiment)
                 self._named = True
@@ -68,6 +71,21 @@ class LocalBoard:
                 lambda: len(self._notes.get(round_index, {})) > seen, timeout_seconds
             )
 
+    def forget(self, before: int) -> None:
+        """Drop the records of all rounds before one; the file follows now and then.
+
+        Raises:
+            BoardError: The file cannot be written.
+        """
+        with self._changed:
+            for round_index in [each for each in self._notes if each < before]:
+                self._forgotten += len(self._notes.pop(round_index))
+            if self._log is not None and self._forgotten >= _MOST_FORGOTTEN:
+                left = (note for notes in self._notes.values() for note in notes.values())
+                with _explained():
+                    self._log.replace(*map(encode, (self._experiment, *left)))
+                self._forgotten = 0
+
     def close(self) -> None:
         """Let the file go; reading stays possible, and closing again changes nothing."""
         with self._changed:
@@ -97,10 +115,8 @@ class LocalBoard:
 
     def _append(self, *records: Experiment | Note) -> None:
         if self._log is not None:
-            try:
+            with _explained():
                 self._log.append(*map(encode, records))
-            except LedgerError as reason:
-                raise BoardError(str(reason)) from None
 
     def _take(self, record: bytes) -> None:
         if not self._named:
@@ -112,3 +128,11 @@ class LocalBoard:
         if not self._is_new(note):
             raise BoardError(f"{note.sender!r} stands twice for round {note.round}")
         self._keep(note)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except LedgerError as reason:
+        raise BoardError(str(reason)) from None

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from colearn.boards.local import LocalBoard
 from colearn.errors import BoardError, ColearnError, Equivocation
 from colearn.peers.bucket import FAILURES, AlreadyExistsError, Bucket, said
-from colearn.protocols import Board, Signer
+from colearn.protocols import Signer
 from colearn.records import (
     Digest,
     Experiment,
@@ -19,6 +20,7 @@ from colearn.records import (
     digest_of,
     encode,
 )
+from colearn.rules import State
 
 _FIRST_SECONDS = 0.1
 _MAX_SECONDS = 5.0
@@ -37,25 +39,25 @@ class ObjectBoard:
         bucket: As `colearn.peers.bucket.bucket` opens it; shared by all members.
         own: Where notes are kept here.
         experiment: Whose notes these are; one bucket may serve several.
-        members: Gives all members' names at present.
+        view: Gives the ledger's state.
         signer: Checks the notes of others.
     """
 
     def __init__(
         self,
         bucket: Bucket,
-        own: Board,
+        own: LocalBoard,
         *,
         experiment: Experiment,
-        members: Callable[[], tuple[str, ...]],
+        view: Callable[[], State],
         signer: Signer,
     ) -> None:
         self._bucket = bucket
         self._own = own
         self._folder = f"notes/{digest_of((encode(experiment),))}"
-        self._members = members
+        self._view = view
         self._signer = signer
-        self._seen: set[str] = set()
+        self._seen: dict[int, set[str]] = {}
         self._lock = Lock()
 
     def post(self, *notes: Note) -> None:
@@ -69,6 +71,7 @@ class ObjectBoard:
             if not isinstance(note, Scores):
                 self._create(note)
         self._own.post(*notes)
+        self._forget(self._view().round - 1)
 
     def read(self, round_index: int) -> list[Note]:
         """All records posted for a round, in the order they were found."""
@@ -106,20 +109,28 @@ class ObjectBoard:
             listed = [each for page in self._bucket.list(self._round(round_index)) for each in page]
         except FAILURES as reason:
             raise BoardError(f"{self._folder} cannot be listed: {said(reason)}") from None
+        seen = self._seen.setdefault(round_index, set())
         for each in sorted(listed, key=lambda each: (each["last_modified"], each["path"])):
             path = each["path"]
-            if path in self._seen:
+            if path in seen:
                 continue
             try:
                 if each["size"] <= _MAX_NOTE_BYTES:
                     self._take(path)
             except ColearnError as reason:
                 _log.warning("%s is left out: %s", path, reason)
-            self._seen.add(path)
+            seen.add(path)
+
+    def _forget(self, before: int) -> None:
+        """Drop what is kept here of earlier rounds; it can be found in the bucket again."""
+        self._own.forget(before)
+        with self._lock:
+            for round_index in [each for each in self._seen if each < before]:
+                del self._seen[round_index]
 
     def _take(self, path: str) -> None:
         note = decode_note(self._get(path))
-        if self._path(note) != path or note.sender not in self._members():
+        if self._path(note) != path or note.sender not in self._view().members:
             raise BoardError("it is not its sender's, or its sender is no member")
         self._signer.check(note)
         self._own.post(note)

@@ -23,6 +23,11 @@ app.command(
     name="demo",
     help="See learners train one model together, on real data.",
 )
+app.command(
+    "colearn.cli.lab:lab",
+    name="lab",
+    help="Try methods side by side, on a task or on data and a model of your own.",
+)
 app.command("colearn.cli.demo:resume", name="resume", help="Go on with a run that was stopped.")
 app.command(
     "colearn.cli.export:export",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
-from itertools import count
 from pathlib import Path
 
 import msgspec
 
 from colearn.alternatives import Alternatives
 from colearn.cli.ending import terminated_cleanly
+from colearn.cli.folders import new_folder, removed_on_failure
+from colearn.cli.lab import is_lab, resume_lab
 from colearn.cli.options import Tracks, Whole
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
@@ -64,9 +63,11 @@ def demo(
     protocol, a server that averages, and all data pooled.
 
     Args:
-        task: What to learn; "colearn tasks" lists them.
-        learner: What the model is written in: sklearn, torch, keras or jax; by default what
-            is usual for the task.
+        task: What to learn; "colearn tasks" lists them. Or module:factory, your own
+            function that makes a learner, as colearn join takes it: a fifth of its
+            samples is set apart for testing, and the rest shared out.
+        learner: What the model is written in, such as sklearn, torch, keras, jax or
+            xgboost; by default what is usual for the task.
         learners: How many take part.
         rounds: How many rounds; by default what suits the task.
         method: How a proposal is made: plain, solo-dc, fast, shield, average, median,
@@ -78,15 +79,16 @@ def demo(
             not-worse, unless the loss is clearly worse; class-veto, the same in every
             class. By default loss under plain, and else not-worse.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
-            unequal) or classes:K (each learner has K classes).
+            unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
+            unequal sizes).
         seed: Seed of everything random.
         learning_rate: Instead of the task's own.
         batch_size: Instead of the task's own.
         data_dir: Folder of the data, for tasks that read one.
         test_dir: Folder of the test part, if it is another one.
         attackers: How many of the learners attack.
-        attack: What attackers do: label-flip, sign-flip, noise, lazy-voter or
-            colluding-voter.
+        attack: What attackers do: label-flip, sign-flip, noise, lazy-voter,
+            contrary-voter or colluding-voter.
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
@@ -118,21 +120,16 @@ def demo(
         privacy=privacy,
     )
     settings = resolved(settings)
-    folder = _new_folder(out, task)
-    try:
+    folder = new_folder(out, task.replace(":", "-"))
+    with removed_on_failure(folder):
         files.write_settings(folder, msgspec.structs.asdict(settings))
         simulation = simulate(settings, folder)
         trackers = _trackers(track, folder, settings)
-    except BaseException:
-        shutil.rmtree(folder)
-        with suppress(OSError):  # it holds other runs
-            out.rmdir()
-        raise
     _play(simulation, folder, make_screen(json), trackers)
 
 
 def resume(run: Path, /, *, track: Tracks = (), json: bool = False) -> None:
-    """Go on with a run that was stopped; it ends as if it had never been.
+    """Go on with a run that was stopped, of a demo or the laboratory; it ends as if it had not.
 
     Args:
         run: The run's folder.
@@ -140,31 +137,18 @@ def resume(run: Path, /, *, track: Tracks = (), json: bool = False) -> None:
             mlflow:FILE, mlflow:URL or tensorboard:FOLDER.
         json: Print one JSON object a line, for machines.
     """
-    settings = settings_from(files.read_settings(run))
-    simulation = simulate(settings, run)
+    values = files.read_settings(run)
+    if is_lab(values):
+        if track:
+            raise ConfigError(f"{run} is a cell of the laboratory: it takes no --track")
+        resume_lab(values, run, json=json)
+        return
+    simulation = simulate(settings_from(values), run)
     _play(simulation, run, make_screen(json), _trackers(track, run, simulation.settings))
 
 
 def _trackers(track: Tracks, folder: Path, settings: Settings) -> list[Tracker]:
     return [tracker(each, folder.name, msgspec.structs.asdict(settings)) for each in track]
-
-
-def _new_folder(out: Path, task: str) -> Path:
-    """Make a folder for the run, named by task and time; a number tells equal names apart."""
-    name = f"{task}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    folder = out / name
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for attempt in count(2):
-            with suppress(FileExistsError):
-                folder.mkdir()
-                break
-            folder = out / f"{name}-{attempt}"
-    except OSError as reason:
-        raise ConfigError(
-            f"folder {folder} cannot be made: {reason.strerror}; name another with --out"
-        ) from None
-    return folder
 
 
 def _play(

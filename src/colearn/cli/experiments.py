@@ -63,7 +63,8 @@ def init(
     """
     from colearn import tasks  # noqa: PLC0415 - brings scikit-learn with it
     from colearn.methods import method_for  # noqa: PLC0415
-    from colearn.shares import is_factory, make_learner  # noqa: PLC0415
+    from colearn.shares import make_learner  # noqa: PLC0415
+    from colearn.tasks.own import is_factory  # noqa: PLC0415
 
     if out.exists():
         raise ConfigError(f"{out} exists already: name another file with --out, or remove it")

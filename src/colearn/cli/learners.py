@@ -9,7 +9,8 @@ from colearn.experiment import Agreement
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
 from colearn.privacy.config import unprotected
-from colearn.shares import is_factory, make_learner
+from colearn.shares import make_learner
+from colearn.tasks.own import is_factory
 
 BUDGET_FILE = "budget.sqlite"
 NO_PRIVACY = "none"

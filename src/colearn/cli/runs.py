@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from colearn import tasks as registry
+from colearn.cli.lab import is_lab, redraw_lab
+from colearn.report import files
 from colearn.report.plot import redraw
 
 
@@ -14,7 +16,8 @@ def plot(run: Path, /) -> None:
     Args:
         run: The run's folder.
     """
-    print(redraw(run))
+    settings = files.read_settings(run)
+    print(redraw_lab(settings, run) if is_lab(settings) else redraw(run))
 
 
 def tasks() -> None:

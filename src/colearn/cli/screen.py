@@ -67,18 +67,23 @@ def make_screen(as_json: bool) -> Screen:
     return _Lines() if as_json else _Terminal()
 
 
+def progress_bar(console: Console) -> Progress:
+    """How far a run is, below what it prints; nothing where no terminal is."""
+    return Progress(
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class _Terminal:
     def __init__(self) -> None:
         self._console = Console(highlight=False)
-        self._progress = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        self._progress = progress_bar(self._console)
         self._members: tuple[str, ...] = ()
 
     def begin(self, simulation: Simulation, folder: Path) -> None:
@@ -112,7 +117,7 @@ class _Terminal:
         self._progress.stop()
         result = simulation.collective.result
         rejected = len(result.rounds) - result.accepted
-        self._console.print(f"\n{_measure(simulation)} on the common test set")
+        self._console.print(f"\n{score_name(simulation)} on the common test set")
         for label, score, remark in _comparison(simulation, comparison):
             bold = "bold" if label == "collective" else ""
             line = Text(f"  {label:12}{number(score):>8}", bold)
@@ -205,9 +210,15 @@ def _header(simulation: Simulation) -> list[Text]:
     ]
     if settings.privacy is not None:
         lines.append(Text(f"  privacy  {settings.privacy}; what it is compared with has none"))
+    return lines + member_lines(simulation)
+
+
+def member_lines(simulation: Simulation) -> list[Text]:
+    """How many samples each learner holds, of which classes, and whether it attacks."""
+    lines = []
     width = max(map(len, simulation.collective.members))
     for name, counts in zip(simulation.collective.members, simulation.setting.counts, strict=True):
-        role = f"  attacks: {settings.attack}" if name in simulation.attackers else ""
+        role = f"  attacks: {simulation.settings.attack}" if name in simulation.attackers else ""
         lines.append(Text(f"  {name:{width}}  {sum(counts):6,} samples  {_skew(counts)}{role}"))
     return lines
 
@@ -229,7 +240,8 @@ def _skew(counts: Sequence[int]) -> str:
     )
 
 
-def _measure(simulation: Simulation) -> str:
+def score_name(simulation: Simulation) -> str:
+    """What the task's scores are."""
     return "Accuracy" if simulation.task.kind == "classification" else "R²"
 
 

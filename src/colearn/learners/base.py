@@ -147,6 +147,17 @@ class FrameworkLearner(MachineLearningInterface):
         self.privacy = privacy
         self._before = None
 
+    def hold(self, train: Samples, vote: Samples) -> None:
+        """Train and vote on these samples from here on; the model stays as it is.
+
+        Raises:
+            LearnerError: They cannot be learned from, or are of another shape.
+        """
+        like = self.train_samples
+        self.train_samples = self.checked("train", train, like=like)
+        self.vote_samples = self.checked("vote", vote, like=like)
+        self._before = None
+
     @abstractmethod
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the working model's tensors, C-contiguous."""

@@ -9,8 +9,8 @@ another member sent.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -32,8 +32,18 @@ if TYPE_CHECKING:
 
     from colearn.protocols import Policy
 
+_ALIKE = 1e-4
+"""How far from a library's margins, in float32, those of its trees may lie, as a share."""
+
 Tree = dict[str, "NDArray[Any]"]
 """``feature``, ``left``, ``right``, ``threshold`` and ``value`` of one tree's nodes."""
+
+
+class Grown(NamedTuple):
+    """New trees, and what they make of the samples that they grew on, shape (n, outputs)."""
+
+    trees: Sequence[Tree]
+    margins: NDArray[Any]
 
 
 class BoostedOptions(TypedDict, total=False):
@@ -129,7 +139,7 @@ class BoostedLearner(SupervisedLearner):
         *,
         rounds: int,
         seed: int,
-    ) -> Iterable[Tree]:
+    ) -> Grown:
         """Grow trees on top of margins.
 
         Args:
@@ -140,7 +150,8 @@ class BoostedLearner(SupervisedLearner):
             seed: Of anything random, below 2**31.
 
         Returns:
-            Trees of each round, one for each output in order.
+            Trees of each round, one for each output in order; and the margins that the
+            library says they give x.
         """
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
@@ -177,20 +188,27 @@ class BoostedLearner(SupervisedLearner):
         if rounds < 1:
             return
         target = y if self.classes is None else label_index(y, self.classes)
+        margins = self._trees.margins(x)
         try:
-            grown = list(
-                self.grow(
-                    x.astype(np.float32),
-                    target,
-                    self._trees.margins(x),
-                    rounds=rounds,
-                    seed=int(self._rng.integers(2**31)),
-                )
+            grown, theirs = self.grow(
+                x.astype(np.float32),
+                target,
+                margins,
+                rounds=rounds,
+                seed=int(self._rng.integers(2**31)),
             )
-        except (TypeError, ValueError) as reason:
+        except Exception as reason:
             raise LearnerError(
                 f"growing trees failed: {one_line(reason):.200}; change params or the samples"
             ) from reason
+        new = Boosted(_joined(grown), features=self._features, classes=self.classes)
+        ours = margins + new.margins(x)
+        largest = max(1.0, float(np.abs(ours).max()))
+        if len(grown) > rounds * self._outputs or np.abs(ours - theirs).max() > _ALIKE * largest:
+            raise LearnerError(
+                "params ask for trees that do not add up to the library's own predictions, such as "
+                "more than one a round, or splits by categories: leave that out"
+            )
         kept = [old]
         room = self.max_nodes - len(old["feature"])
         for start in range(0, len(grown), self._outputs):
@@ -212,6 +230,12 @@ class BoostedLearner(SupervisedLearner):
     def native(self) -> Boosted:
         """Return the current `Boosted`, which has ``predict`` and ``predict_proba``."""
         return self._trees
+
+    def onnx(self) -> bytes:
+        """Return the trees as ONNX."""
+        from colearn.learners.onnx_trees import from_boosted  # noqa: PLC0415 - needs another extra
+
+        return from_boosted(self._trees)
 
 
 def depth_limit(depth: int | None) -> int:

@@ -172,6 +172,12 @@ class ForestLearner(SupervisedLearner):
         """Return the current `Forest`, which has ``predict`` and ``predict_proba``."""
         return self._forest
 
+    def onnx(self) -> bytes:
+        """Return the forest as ONNX."""
+        from colearn.learners.onnx_trees import from_forest  # noqa: PLC0415 - needs another extra
+
+        return from_forest(self._forest)
+
     def _grow(
         self, count: int, x: NDArray[Any], y: NDArray[Any]
     ) -> Iterator[dict[str, NDArray[Any]]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from colearn.errors import MissingExtra
-from colearn.learners.boosted import BoostedLearner, Tree, depth_limit
+from colearn.learners.boosted import BoostedLearner, Grown, Tree, depth_limit
 
 try:
     import lightgbm
@@ -27,7 +26,10 @@ class LightGBMLearner(BoostedLearner):
     """
 
     decided = frozenset(
-        {"objective", "num_class", "boosting", "boost_from_average", "linear_tree", "seed"}
+        {
+            *("objective", "num_class", "boosting", "boost_from_average", "linear_tree", "seed"),
+            "categorical_feature",
+        }
     )
 
     def grow(
@@ -38,7 +40,7 @@ class LightGBMLearner(BoostedLearner):
         *,
         rounds: int,
         seed: int,
-    ) -> Iterator[Tree]:
+    ) -> Grown:
         """Grow trees with LightGBM."""
         outputs = margins.shape[1]
         params: dict[str, Any] = {"verbosity": -1, "num_threads": 1, **self.params}
@@ -52,8 +54,9 @@ class LightGBMLearner(BoostedLearner):
             params |= {"objective": "multiclass", "num_class": outputs}
         samples = lightgbm.Dataset(x, y, init_score=margins if outputs > 1 else margins[:, 0])
         booster = lightgbm.train(params, samples, num_boost_round=rounds)
-        for grown in booster.dump_model()["tree_info"]:
-            yield _flat(grown["tree_structure"])
+        trees = [_flat(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
+        theirs = np.reshape(booster.predict(x, raw_score=True), margins.shape)
+        return Grown(trees, margins + theirs)
 
 
 def _flat(root: dict[str, Any]) -> Tree:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from colearn.errors import MissingExtra
-from colearn.learners.boosted import BoostedLearner, Tree, depth_limit, in_order
+from colearn.learners.boosted import BoostedLearner, Grown, Tree, depth_limit, in_order
 
 try:
     import xgboost
@@ -38,7 +37,7 @@ class XGBoostLearner(BoostedLearner):
         *,
         rounds: int,
         seed: int,
-    ) -> Iterator[Tree]:
+    ) -> Grown:
         """Grow trees with XGBoost's histogram method."""
         outputs = margins.shape[1]
         params: dict[str, Any] = {"verbosity": 0, "nthread": 1, **self.params}
@@ -53,18 +52,24 @@ class XGBoostLearner(BoostedLearner):
         samples = xgboost.DMatrix(x, y, base_margin=margins if outputs > 1 else margins[:, 0])
         booster = xgboost.train(params, samples, num_boost_round=rounds)
         model = json.loads(booster.save_raw("json"))
-        for grown in model["learner"]["gradient_booster"]["model"]["trees"]:
-            left = np.array(grown["left_children"])
-            condition = np.array(grown["split_conditions"], np.float32)
-            is_leaf = left < 0
-            # Left is below the condition here, and at most the threshold in our arrays.
-            below = np.nextafter(condition, np.float32(-np.inf))
-            yield in_order(
-                {
-                    "feature": np.where(is_leaf, -1, np.array(grown["split_indices"])),
-                    "left": left,
-                    "right": np.where(is_leaf, -1, np.array(grown["right_children"])),
-                    "threshold": np.where(is_leaf, 0.0, below),
-                    "value": np.where(is_leaf, condition, 0.0),
-                }
-            )
+        trees = model["learner"]["gradient_booster"]["model"]["trees"]
+        theirs = booster.predict(samples, output_margin=True).reshape(margins.shape)
+        return Grown([_flat(tree) for tree in trees], theirs)
+
+
+def _flat(grown: dict[str, Any]) -> Tree:
+    """Return a tree of XGBoost's own arrays as ours."""
+    left = np.array(grown["left_children"])
+    condition = np.array(grown["split_conditions"], np.float32)
+    is_leaf = left < 0
+    # Left is below the condition here, and at most the threshold in our arrays.
+    below = np.nextafter(condition, np.float32(-np.inf))
+    return in_order(
+        {
+            "feature": np.where(is_leaf, -1, np.array(grown["split_indices"])),
+            "left": left,
+            "right": np.where(is_leaf, -1, np.array(grown["right_children"])),
+            "threshold": np.where(is_leaf, 0.0, below),
+            "value": np.where(is_leaf, condition, 0.0),
+        }
+    )

@@ -10,14 +10,16 @@ experiment: in a simulation nobody hides anything from anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from threading import Lock
+from typing import Any, Self, TypeVar
 
 import msgspec
 from blake3 import blake3
 
-from colearn.errors import ConfigError, CorruptLedger, LedgerError
+from colearn.errors import BadSignature, ConfigError, CorruptLedger, LedgerError, RefusedEvent
 from colearn.ledgers.chain_audit import audit_contract
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.ledgers.inprocess import InProcessChain
@@ -40,19 +42,25 @@ from colearn.records import (
     encode,
 )
 from colearn.rules import Decision
-from colearn.state import Poll, State
+from colearn.state import State
 from colearn.terms import difference
 
 _CONTEXT = "colearn 2026-11-26 keys of simulated members"
-_T = TypeVar("_T", State, Decision, Poll)
-_E = TypeVar("_E", bound=Event | Signed)
+_WHO = {"members", "sender", "member", "successor"}
+_NEWCOMERS = 64
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class Transaction(Record, frozen=True, tag="transaction"):
-    """What the chain took: the time of its block, and its signed bytes in hexadecimal."""
+    """What the chain took: the time of its block, and its signed bytes in hexadecimal.
+
+    Before it is repeated, ``newcomers`` are given accounts: names that came up since the
+    transaction before.
+    """
 
     time: int
     raw: str
+    newcomers: tuple[str, ...] = ()
 
 
 class SimulatedLedger:
@@ -115,11 +123,11 @@ class SimulatedLedger:
 
     def view(self) -> State:
         """The fold of all entries, at the present ledger time."""
-        return self._cast.named_state(self._ledger.view())
+        return self._cast.named(self._ledger.view())
 
     def events(self, since: int = 0) -> list[Entry]:
         """All entries from position ``since`` on, in order."""
-        return [self._cast.named_entry(entry) for entry in self._ledger.events(since)]
+        return [self._cast.named(entry) for entry in self._ledger.events(since)]
 
     def decisions(self, since: int = 0) -> list[Decision]:
         """Every round that has ended by now, in order, from position ``since`` on."""
@@ -132,8 +140,9 @@ class SimulatedLedger:
             RefusedEvent: The rules do not allow one of them now; those before it stand.
             LedgerError: A sender is no member, or the file cannot be written.
         """
-        entry = self._ledger.submit(*map(self._cast.addressed, events))
-        return self._cast.named_entry(entry)
+        with self._cast.by_name():
+            entry = self._ledger.submit(*map(self._cast.addressed, events))
+        return self._cast.named(entry)
 
     def submit_together(self, propose: Propose, ballots: Sequence[Ballot]) -> Entry:
         """Append a proposal and the votes on it by one transaction.
@@ -144,8 +153,9 @@ class SimulatedLedger:
             LedgerError: The file cannot be written.
         """
         addressed = self._cast.addressed
-        entry = self._ledger.submit_together(addressed(propose), list(map(addressed, ballots)))
-        return self._cast.named_entry(entry)
+        with self._cast.by_name():
+            entry = self._ledger.submit_together(addressed(propose), list(map(addressed, ballots)))
+        return self._cast.named(entry)
 
     def commitment(self, vote: Vote, salt: str) -> Digest:
         """What hides a vote until it is revealed with the salt; bound to the contract."""
@@ -168,7 +178,7 @@ class SimulatedLedger:
 
     def _keep(self, when: int, raw: str) -> None:
         if self._log is not None:
-            self._log.append(encode(Transaction(when, raw)))
+            self._log.append(encode(Transaction(when, raw, self._cast.newcomers())))
 
 
 def read_chain(path: Path) -> Recorded:
@@ -194,8 +204,8 @@ def read_chain(path: Path) -> Recorded:
     found = audit_contract(cast.experiment, chain=chain, address=contract)
     return Recorded(
         experiment,
-        tuple(map(cast.named_entry, found.entries)),
-        cast.named_state(found.state),
+        tuple(map(cast.named, found.entries)),
+        cast.named(found.state),
         tuple(map(cast.named, found.decisions)),
         head,
         found.signatures,
@@ -204,35 +214,76 @@ def read_chain(path: Path) -> Recorded:
 
 
 class _Cast:
-    """The members of an experiment: by name, by address, and with their keys."""
+    """Everybody whom an experiment's members ever named: by name, by address, with their keys.
+
+    Keys follow from the experiment and from the order in which names came up.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
         agreed = encode(experiment)
-        keys = {
-            name: Key(blake3(agreed + name.encode(), derive_key_context=_CONTEXT).digest())
-            for name in experiment.members
-        }
-        self.keys = {key.address: key for key in keys.values()}
-        self._address = {name: key.address for name, key in keys.items()}
-        self._name = {address: name for name, address in self._address.items()}
+        self._purses = [
+            Key(blake3(agreed + index.to_bytes(2), derive_key_context=_CONTEXT).digest())
+            for index in range(len(experiment.members) + _NEWCOMERS)
+        ]
+        self.purses = [key.address for key in self._purses]
+        self.keys: dict[str, Key] = {}
+        self._address: dict[str, str] = {}
+        self._name: dict[str, str] = {}
+        self._lock = Lock()
+        self.enter(experiment.members)
+        self._kept = len(experiment.members)
         self.experiment = msgspec.structs.replace(experiment, members=tuple(self.keys))
 
+    def enter(self, names: Iterable[str]) -> None:
+        """Give keys to those who have none yet.
+
+        Raises:
+            LedgerError: There are no more to give.
+        """
+        with self._lock:
+            for name in names:
+                if name in self._address:
+                    continue
+                place = len(self._address)
+                if place == len(self._purses):
+                    raise LedgerError(
+                        f"{name!r} finds no account on the simulated chain: "
+                        f"it has {_NEWCOMERS} for names that came up after the experiment began"
+                    )
+                key, address = self._purses[place], self.purses[place]
+                self.keys[address], self._name[address] = key, name
+                self._address[name] = address
+
+    def newcomers(self) -> tuple[str, ...]:
+        """The names that came up since this was asked last."""
+        with self._lock:
+            names = tuple(self._address)[self._kept :]
+            self._kept += len(names)
+        return names
+
+    @contextmanager
+    def by_name(self) -> Iterator[None]:
+        """Have refusals call members by their names."""
+        try:
+            yield
+        except (LedgerError, RefusedEvent, BadSignature) as reason:
+            text = str(reason)
+            for address, name in tuple(self._name.items()):
+                text = text.replace(address, name)
+            raise type(reason)(text) from None
+
     def named(self, record: _T) -> _T:
-        members = tuple(self._name.get(each, each) for each in record.members)
-        return msgspec.structs.replace(record, members=members)
+        """What the chain has, with its members called by their names."""
+        return _renamed(record, lambda address: self._name.get(address, address))
 
-    def named_state(self, state: State) -> State:
-        last = None if state.last is None else self.named(state.last)
-        return msgspec.structs.replace(self.named(state), last=last)
+    def addressed(self, record: _T) -> _T:
+        """What the chain is given, with its members called by their addresses."""
 
-    def named_entry(self, entry: Entry) -> Entry:
-        return Entry(entry.time, _sent_by(entry.event, self._name))
+        def address(name: str) -> str:
+            self.enter([name])
+            return self._address[name]
 
-    def named_note(self, note: _E) -> _E:
-        return _sent_by(note, self._name)
-
-    def addressed(self, record: _E) -> _E:
-        return _sent_by(record, self._address)
+        return _renamed(record, address)
 
 
 class _Signer:
@@ -243,7 +294,7 @@ class _Signer:
         self._cast = cast
 
     def sign(self, note: NoteT) -> NoteT:
-        return self._cast.named_note(self._signer.sign(self._cast.addressed(note)))
+        return self._cast.named(self._signer.sign(self._cast.addressed(note)))
 
     def check(self, note: Signed) -> None:
         self._signer.check(self._cast.addressed(note))
@@ -256,15 +307,31 @@ def _replay(
     keep: Callable[[int, str], None] | None = None,
 ) -> tuple[InProcessChain, str]:
     """Make anew the chain that a file remembers; with it, where the contract is, if anywhere."""
-    chain, contract = InProcessChain(cast.keys, keep), ""
+    chain, contract = InProcessChain(cast.purses, keep), ""
     for number, record in enumerate(kept[1:], start=2):
         try:
-            made = chain.repeat(*msgspec.structs.astuple(decode(record, Transaction)))
+            transaction = decode(record, Transaction)
+            cast.enter(transaction.newcomers)
+            made = chain.repeat(transaction.time, transaction.raw)
         except (ConfigError, LedgerError) as reason:
             raise CorruptLedger(f"{path}: record {number} does not hold: {reason}") from None
         contract = contract or made
+    cast.newcomers()
     return chain, contract
 
 
-def _sent_by(record: _E, names: Mapping[str, str]) -> _E:
-    return msgspec.structs.replace(record, sender=names.get(record.sender, record.sender))
+def _renamed(record: _T, rename: Callable[[str], str]) -> _T:
+    """A record with everybody in it called otherwise."""
+
+    def seen(field: str, value: Any) -> Any:
+        if isinstance(value, msgspec.Struct):
+            return _renamed(value, rename)
+        if isinstance(value, tuple):
+            return tuple(seen(field, each) for each in value)
+        return rename(value) if field in _WHO and isinstance(value, str) else value
+
+    values = {field: getattr(record, field) for field in record.__struct_fields__}
+    changes = {
+        field: new for field, value in values.items() if (new := seen(field, value)) != value
+    }
+    return msgspec.structs.replace(record, **changes) if changes else record

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 
+from colearn.errors import SchemaMismatch
 from colearn.methods.centers import Center, equal_mean
 from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import Move, added, move, total
@@ -50,7 +51,7 @@ def offset(state: Tensors, member: str) -> State | None:
     center, own = recall(state, _CENTER), recall(state, _key(member))
     if center is None or own is None:
         return None
-    strength = float(state.get(_STRENGTH, np.array(1.0)))
+    strength = float(_strength(state, np.array(1.0)))
     told = total(((strength, center), (-strength, own)))
     return {name: part.astype(state[f"{_CENTER}/{name}"].dtype) for name, part in told.items()}
 
@@ -68,7 +69,7 @@ def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> bool:
 
 def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> State:
     """The controls after a round, and what ``center`` makes of them."""
-    strength = state.get(_STRENGTH)
+    strength = _strength(state)
     if (strength is not None and not strength) or diverged(base, state, updates):
         return {_STRENGTH: np.array(0.0)}
     controls = {key: recall(state, key) or {} for key in _keys(state)}
@@ -85,6 +86,27 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     if strength is not None:
         result[_STRENGTH] = strength
     return result if is_finite(result) else {_STRENGTH: np.array(0.0)}
+
+
+def common(
+    base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center
+) -> Move | None:
+    """How far one step moves the members in common, by these updates and all earlier ones.
+
+    None where drift correction was given up.
+    """
+    return recall(advance(base, state, updates, center), _CENTER)
+
+
+def _strength(state: Tensors, default: Any = None) -> Any:
+    """How much of an offset is added; the default until it is known."""
+    strength = state.get(_STRENGTH, default)
+    if strength is not None and strength.shape:
+        raise SchemaMismatch(
+            f"the method's state has a strength of shape {strength.shape}, expected one number: "
+            "it is of another experiment"
+        )
+    return strength
 
 
 def _spreads(

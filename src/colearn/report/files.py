@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,12 +16,14 @@ from colearn.errors import ConfigError
 from colearn.ml_interface import Weights
 from colearn.records import Buffer
 from colearn.report.result import DEEDS, Comparison, Row
+from colearn.report.trainings import Training
 from colearn.weights import Schema, encode
 
 SETTINGS_FILE = "run.toml"
 ROUNDS_FILE = "rounds.csv"
 COMPARISON_FILE = "comparison.json"
 PLOT_FILE = "curve.png"
+TRAININGS_FILE = "trainings.jsonl"
 WEIGHTS_FILE = "weights.safetensors"
 
 _COLUMNS = (
@@ -57,6 +59,56 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise no_run(folder, SETTINGS_FILE) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
         raise ConfigError(f"{path} cannot be read: {reason}") from None
+
+
+class TrainingsFile:
+    """Writes ``trainings.jsonl``, a line at a time; those that are there stay.
+
+    Attributes:
+        done: All that the file holds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.done = list(read_trainings(folder))
+        path = folder / TRAININGS_FILE
+        _replace(path, *(_line(each) for each in self.done))  # without what a crash tore
+        self._file: IO[bytes] = path.open("ab")
+
+    def add(self, training: Training) -> None:
+        """Write one training."""
+        self.done.append(training)
+        self._file.write(_line(training))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_trainings(folder: Path) -> Iterator[Training]:
+    """Read ``trainings.jsonl``, without a last line that was torn; none if there is no file.
+
+    Raises:
+        ConfigError: It is not such a file.
+    """
+    path = folder / TRAININGS_FILE
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return
+        try:
+            yield msgspec.convert(_numbers(msgspec.json.decode(line)), Training)
+        except (msgspec.MsgspecError, ValueError) as reason:
+            raise ConfigError(f"{path} cannot be read: {reason}") from None
+
+
+def _line(training: Training) -> bytes:
+    values = msgspec.structs.asdict(training).items()
+    known = {name: value for name, value in values if value is not None}
+    return msgspec.json.encode(known) + b"\n"
 
 
 class RoundsFile:

@@ -1,11 +1,13 @@
-"""The picture of a run: score per round above, who voted how below."""
+"""The picture of a run: score per round above, who voted how below; and of ways side by side."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from colearn.errors import MissingExtra
 from colearn.records import Choice
@@ -28,6 +30,9 @@ _COLLECTIVE = "#1f5fa8"
 _ACCEPTED = "#1b9e77"
 _REFUSED = "#d95f02"
 _LINES = ("#8f5fbf", "#c2529a", "#b8860b", "#6b6b6b")
+_EASILY_SEEN = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
+_STROKES = ("-", "-.", ":")
+_LINE_HEIGHT = 0.045
 _CELLS = {
     Choice.APPROVE.value: (_ACCEPTED, "approve"),
     Choice.REJECT.value: (_REFUSED, "reject"),
@@ -78,6 +83,114 @@ def draw(
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure
+
+
+def draw_curves(
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    ends: float,
+    begins: float = 0.0,
+    apart: Collection[str] = (),
+    path: str | Path | None = None,
+) -> Figure:
+    """Draw several ways to learn side by side: means over seeds, in the range of all seeds.
+
+    Each curve is named where it ends. Its colour, one of Okabe and Ito's, can be told from the
+    others' by people who see some colours alike.
+
+    Args:
+        curves: By label, for each seed the values, evenly spread from ``begins`` to ``ends``.
+        title: Above the picture; says what is seen.
+        xlabel: What runs from ``begins`` to ``ends``.
+        ylabel: What the values are.
+        ends: Where curves end.
+        begins: Where they begin.
+        apart: Labels of what the others are compared with, drawn broken.
+        path: Where to save it as well; the suffix names the format.
+
+    Returns:
+        The figure; nothing is shown on a screen.
+    """
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    axes = figure.subplots()
+    named: list[tuple[float, str, str]] = []
+    for index, (label, seeds) in enumerate(curves.items()):
+        values = np.array(seeds, np.float64)
+        x = np.linspace(begins, ends, values.shape[1])
+        colour = _EASILY_SEEN[index % len(_EASILY_SEEN)]
+        stroke = _STROKES[index // len(_EASILY_SEEN) % len(_STROKES)]
+        mean = values.mean(axis=0)
+        axes.plot(
+            x,
+            mean,
+            color=colour,
+            linewidth=1.8,
+            linestyle="--" if label in apart else stroke,
+            marker="." if len(x) == 1 else "",
+        )
+        axes.fill_between(
+            x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, linewidth=0
+        )
+        named.append((float(mean[-1]), label, colour))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.margins(x=0.02 if ends == begins else 0)
+    if ends > 1:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    _name_ends(axes, [each for each in named if math.isfinite(each[0])])
+    if path is not None:
+        figure.savefig(path, dpi=130)
+    return figure
+
+
+def _name_ends(axes: Axes, named: list[tuple[float, str, str]]) -> None:
+    """Write each label where its curve ends, pushed apart so that none covers another."""
+    low, high = axes.get_ylim()
+    places = [(value - low) / (high - low) for value, *_ in named]
+    for (value, label, colour), place in zip(
+        named, _pushed_apart(places, _LINE_HEIGHT), strict=True
+    ):
+        axes.annotate(
+            label,
+            xy=(1, value),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(1.04, place),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=9,
+            va="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.7,
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
+            annotation_clip=False,
+        )
+
+
+def _pushed_apart(places: Sequence[float], gap: float) -> list[float]:
+    """Places as near as possible to those given, in their order, no two nearer than the gap."""
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    blocks: list[tuple[list[int], float]] = []  # neighbours that touch, and where the first stands
+    for index in order:
+        members, start = [index], places[index]
+        while blocks and start < blocks[-1][1] + gap * len(blocks[-1][0]):
+            members = blocks.pop()[0] + members
+            wished = [places[each] - gap * rank for rank, each in enumerate(members)]
+            start = sum(wished) / len(wished)
+        blocks.append((members, start))
+    result = [0.0] * len(places)
+    for members, start in blocks:
+        for rank, index in enumerate(members):
+            result[index] = start + gap * rank
+    return result
 
 
 def redraw(folder: Path) -> Path:

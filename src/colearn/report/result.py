@@ -243,7 +243,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def best_solo(self) -> str:
         """Who does best alone."""
-        return max(self.solo, key=lambda name: _at_worst(self.solo[name]))
+        return max(self.solo, key=lambda name: at_worst(self.solo[name]))
 
     @property
     def mean_solo(self) -> float:
@@ -251,7 +251,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.solo.values()) / len(self.solo)
 
 
-def _at_worst(score: float) -> float:
+def at_worst(score: float) -> float:
+    """A score to compare by: what is no finite number is below all."""
     return score if math.isfinite(score) else -math.inf
 
 

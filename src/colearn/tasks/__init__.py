@@ -9,7 +9,7 @@ from colearn.tasks.datasets import Dataset
 from colearn.tasks.registry import Task, frameworks, get, names
 from colearn.tasks.setting import Setting, build
 from colearn.tasks.splits import parse
-from colearn.tasks.suited import Suited, suited
+from colearn.tasks.suited import Suited, suited, turns
 
 __all__ = [
     "Dataset",
@@ -22,4 +22,5 @@ __all__ = [
     "names",
     "parse",
     "suited",
+    "turns",
 ]

@@ -24,6 +24,7 @@ _MODELS = {
     "lora": "lora_models",
     "sklearn": "models",
     "torch": "torch_models",
+    "xgboost": "boosted_models",
 }
 """By framework, the module here that makes a task's model a learner."""
 
@@ -41,9 +42,10 @@ class Task:
         classes: Labels are 0 … classes − 1; None for numbers.
         model: The model, in one line.
         rounds: Rounds the collective takes.
-        steps: Mini-batches a turn; for a forest, trees.
-        batch_size: Samples in a mini-batch; None for a forest.
-        learning_rate: The optimiser's step size; None for a forest.
+        steps: Mini-batches a turn; for trees, how many of them, a class each.
+        batch_size: Samples in a mini-batch; None for trees.
+        learning_rate: The optimiser's step size, or how much boosted trees count; None for a
+            forest.
         needs_data: The samples must come from a folder the user names.
         picture: Channels, 1 for grey and 3 for colour, and pixels along an edge; zeros
             where the model need not know.
@@ -290,6 +292,59 @@ _TASKS = (
         steps=6,
         batch_size=16,
         learning_rate=0.003,
+        needs_data=True,
+    ),
+    Task(
+        name="credit",
+        home="tables",
+        framework="xgboost",
+        summary="30,000 clients of a bank, who pay or not, by 20 numbers, from a data folder",
+        classes=2,
+        model="boosted trees of depth 4, grown together, XGBoost",
+        rounds=40,
+        steps=4,
+        batch_size=None,
+        learning_rate=0.1,
+        needs_data=True,
+    ),
+    Task(
+        name="housing",
+        home="tables",
+        framework="xgboost",
+        summary="20,640 districts of California, by 8 numbers; predicts prices, from a data folder",
+        kind="regression",
+        classes=None,
+        model="boosted trees of depth 6, grown together, XGBoost",
+        rounds=40,
+        steps=10,
+        batch_size=None,
+        learning_rate=0.1,
+        needs_data=True,
+    ),
+    Task(
+        name="fraud",
+        home="tables",
+        framework="xgboost",
+        summary="590,540 payments by card, fraud or not, by 92 columns, from a data folder",
+        classes=2,
+        model="boosted trees of depth 6, grown together, XGBoost",
+        rounds=30,
+        steps=8,
+        batch_size=None,
+        learning_rate=0.1,
+        needs_data=True,
+    ),
+    Task(
+        name="scania",
+        home="tables",
+        framework="xgboost",
+        summary="76,000 trucks whose brakes have air or fail, by 170 sensors, from a data folder",
+        classes=2,
+        model="boosted trees of depth 6, grown together, XGBoost",
+        rounds=30,
+        steps=8,
+        batch_size=None,
+        learning_rate=0.1,
         needs_data=True,
     ),
 )

@@ -60,7 +60,8 @@ def build(
     Args:
         task: Says which data and which model.
         learners: How many.
-        split: ``iid``, ``dirichlet:A`` or ``classes:K``; see `colearn.tasks.splits.parse`.
+        split: ``iid``, ``dirichlet:A``, ``classes:K`` or ``sizes:A``; see
+            `colearn.tasks.splits.parse`.
         seed: Fixes the shares and the initial weights.
         learning_rate: Instead of the task's own.
         batch_size: Instead of the task's own.
@@ -68,8 +69,8 @@ def build(
         data_dir: Folder of the data, where the task takes one.
         test_dir: Folder of the test part, if it is another one.
         flipped: Positions of learners who attack by flipping the labels of all that
-            they hold: class y becomes classes − 1 − y, and numbers are mirrored at
-            the middle of their scale.
+            they hold: the first class becomes the last and so on, and numbers are
+            mirrored at their median.
 
     Raises:
         ConfigError: Something here cannot be used.
@@ -83,7 +84,7 @@ def build(
     if dataset.classes is None:
         groups, kinds = splits.quantile_bins(dataset.y_train, _BINS), _BINS
     else:
-        groups, kinds = dataset.y_train, len(dataset.classes)
+        groups, kinds = np.searchsorted(dataset.classes, dataset.y_train), len(dataset.classes)
     rng = np.random.default_rng(seed)
     shares = share_out(groups, learners, rng)
     counts = np.array([np.bincount(groups[share], minlength=kinds) for share in shares])
@@ -119,7 +120,10 @@ def build(
 def _take(dataset: Dataset, indices: splits.Indices, *, flip: bool) -> Samples:
     y = dataset.y_train[indices]
     if flip:
-        y = -y if dataset.classes is None else dataset.classes[-1] - y
+        if dataset.classes is None:
+            y = (2 * np.median(dataset.y_train) - y).astype(y.dtype)
+        else:
+            y = dataset.classes[::-1][np.searchsorted(dataset.classes, y)]
     return dataset.x_train[indices], y
 
 

@@ -1,4 +1,4 @@
-"""How samples are shared out among learners: ``iid``, ``dirichlet:A``, ``classes:K``."""
+"""How samples are shared out: ``iid``, ``dirichlet:A``, ``classes:K``, ``sizes:A``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,9 @@ def parse(text: str) -> Split:
       the learners' classes differ.
     - ``classes:K``: each learner holds K classes, and each class is shared evenly by
       those who hold it. All classes are held by somebody if there are enough places.
+    - ``sizes:A``: samples are drawn at random, but how many each learner gets is drawn from
+      a symmetric Dirichlet distribution of concentration A > 0 (arXiv 2102.02079). The
+      smaller A, the more the learners' sizes differ.
 
     The indices are disjoint. They cover all samples, except those of classes that
     nobody holds.
@@ -44,10 +47,12 @@ def parse(text: str) -> Split:
         return _iid
     if name == "dirichlet" and _number(amount) > 0:
         return partial(_dirichlet, _number(amount))
+    if name == "sizes" and _number(amount) > 0:
+        return partial(_sizes, _number(amount))
     if name == "classes" and amount.isdecimal() and int(amount) > 0:
         return partial(_classes, int(amount))
     raise ConfigError(
-        f"no split is called {text!r}: write iid, dirichlet:A with a number A above 0 "
+        f"no split is called {text!r}: write iid, dirichlet:A or sizes:A with a number A above 0 "
         "(such as dirichlet:0.5), or classes:K with a whole number K (such as classes:2)"
     )
 
@@ -83,13 +88,31 @@ def _iid(labels: NDArray[np.int64], learners: int, rng: np.random.Generator) -> 
 def _dirichlet(
     concentration: float, labels: NDArray[np.int64], learners: int, rng: np.random.Generator
 ) -> list[Indices]:
+    return _drawn("dirichlet", concentration, labels, learners, rng)
+
+
+def _sizes(
+    concentration: float, labels: NDArray[np.int64], learners: int, rng: np.random.Generator
+) -> list[Indices]:
+    alike = np.zeros_like(labels)
+    return _drawn("sizes", concentration, alike, learners, rng)
+
+
+def _drawn(
+    name: str,
+    concentration: float,
+    labels: NDArray[np.int64],
+    learners: int,
+    rng: np.random.Generator,
+) -> list[Indices]:
+    """Draw until nobody starves."""
     _check_enough(len(labels), learners)
     for _ in range(_REDRAWS):
         shares = _draw(concentration, labels, learners, rng)
         if min(map(len, shares)) >= MIN_SAMPLES:
             return shares
     raise ConfigError(
-        f"dirichlet:{concentration:g} left a learner with fewer than {MIN_SAMPLES} samples in each "
+        f"{name}:{concentration:g} left a learner with fewer than {MIN_SAMPLES} samples in each "
         f"of {_REDRAWS} draws: take a larger number than {concentration:g}, or fewer than "
         f"{learners} learners"
     )

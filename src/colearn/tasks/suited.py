@@ -24,6 +24,11 @@ class Suited(NamedTuple):
     rounds: int
 
 
+def turns(task: Task) -> int:
+    """How many rounds suit a task where all train in every one."""
+    return task.rounds // 3
+
+
 def suited(
     task: Task,
     *,
@@ -51,5 +56,5 @@ def suited(
     if method is None:
         method = method_for(merges=task.batch_size is not None, trusted=trusted)
     if rounds is None:
-        rounds = task.rounds // 3 if named_method(method).all_train else task.rounds
+        rounds = turns(task) if named_method(method).all_train else task.rounds
     return Suited(method, vote or ("loss" if method == PLAIN else "not-worse"), rounds)

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colearn.errors import MissingExtra
-from colearn.tasks.datasets import Dataset
+from colearn.tasks.datasets import Dataset, set_apart
 
 try:
     from sklearn import datasets as source
 except ModuleNotFoundError:
     raise MissingExtra("this task", "scikit-learn", "demo") from None
-
-_TEST_SHARE = 5  # one sample in five
 
 # Nuclei are drawn on a digitised image, so lengths are in pixels: radius, standard
 # deviation of grey levels, perimeter, area; then, without units, smoothness,
@@ -73,7 +71,7 @@ def iris() -> Dataset:
 def diabetes() -> Dataset:
     """Diabetes progression: 442 patients, 10 features, a number to predict."""
     x, y = source.load_diabetes(return_X_y=True, scaled=False)
-    return _dataset(
+    return set_apart(
         (x - _DIABETES_MIDDLE) / _DIABETES_WIDTH,
         (y - _PROGRESSION_MIDDLE) / _PROGRESSION_WIDTH,
         classes=None,
@@ -89,13 +87,4 @@ LOADERS = {
 
 
 def _classes(x: NDArray[Any], y: NDArray[Any]) -> Dataset:
-    return _dataset(x, y.astype(np.int64), np.unique(y).astype(np.int64))
-
-
-def _dataset(x: NDArray[Any], y: NDArray[Any], classes: NDArray[np.int64] | None) -> Dataset:
-    """Set a test set apart, the same in every run and with all targets in proportion."""
-    shuffled = np.random.default_rng(0).permutation(len(y))
-    by_target = shuffled[np.argsort(y[shuffled], kind="stable")]
-    test = by_target[::_TEST_SHARE]
-    train = np.setdiff1d(by_target, test)
-    return Dataset(x[train], y[train], x[test], y[test], classes)
+    return set_apart(x, y.astype(np.int64), np.unique(y).astype(np.int64))

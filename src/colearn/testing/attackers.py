@@ -5,6 +5,7 @@ All but the attack is the wrapped learner's: its data, its seed, its other metho
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,15 @@ class LazyVoter(_Wrapper):
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
         """Approve."""
         return ProposedWeights(weights.weights, weights.training_summary, vote=True)
+
+
+class ContraryVoter(_Wrapper):
+    """Trains and tests honestly, and votes against what it found."""
+
+    def mli_test_weights(self, weights: Weights) -> ProposedWeights:
+        """Turn the honest vote round; an abstention stays one."""
+        honest = self.learner.mli_test_weights(weights)
+        return replace(honest, vote=None if honest.vote is None else not honest.vote)
 
 
 class Pact:
