@@ -155,6 +155,32 @@ def test_correction_makes_members_move_alike(name):
     assert after[2] == pytest.approx(after[0], abs=1e-5)
 
 
+def test_one_trainer_moves_by_what_all_did_last():
+    """In `solo-dc` M′ takes the proposer's steps, each the mean of every member's control."""
+    one, state = method("solo-dc"), {}
+    for place, member in enumerate(("ann", "bob")):
+        (update,) = updates(1 + place, (member,))
+        state = one.advance(BASE, state, [update], None)
+    told = flat(one.offset(state, "ann"))
+    (again,) = updates(5, ("ann",))
+    own = (flat(again.tensors) - flat(BASE)) / 4 - told
+    other = (flat(weights(2)) - flat(BASE)) / 4
+    merged = one.merge(BASE, state, [again])
+    assert flat(merged) == pytest.approx(flat(BASE) + 4 * (own + other) / 2, abs=1e-5)
+    assert merged["running_var"].tolist() == again.tensors["running_var"].tolist()
+    assert merged["num_batches_tracked"] == 5
+
+
+def test_one_trainer_without_controls_proposes_its_own_move():
+    """Where a control overflowed and all were given up, `solo-dc` proposes what was trained."""
+    one, end = method("solo-dc"), np.finfo(np.float32).max
+    low, high = (BASE | {"w": np.full((2, 3), way * end, np.float32)} for way in (-1, 1))
+    state = one.advance(low, {}, [Trained("ann", high, 1, 1)], None)
+    (update,) = updates(members=("ann",))
+    assert one.offset(state, "ann") is None
+    assert flat(one.merge(BASE, state, [update])) == pytest.approx(flat(update.tensors), abs=1e-6)
+
+
 def test_absent_member_keeps_its_control():
     """Who misses a round is corrected by what was last known; a newcomer is not."""
     fast = method("fast")
@@ -285,7 +311,7 @@ def test_strength_follows_from_the_first_corrected_round():
 
 GOLDEN = {
     "plain": ("85d4634771ac0703", "af1349b9f5f9a1a6"),
-    "solo-dc": ("85d4634771ac0703", "0cf48686467ffc68"),
+    "solo-dc": ("b9fd53677562d42e", "e5d563bdf9b32133"),
     "fast": ("c87ea3ba2f6a7700", "9e8b1ca69493a21b"),
     "shield": ("8409c384b47648a4", "8bd2d7002be6e35a"),
     "average": ("a2ffaa07c16429bf", "af1349b9f5f9a1a6"),
@@ -300,10 +326,9 @@ GOLDEN = {
 def test_bits_are_the_same_on_every_machine(name):
     """Three rounds, the second rejected, give the M′ and the state that they gave elsewhere."""
     one = method(name)
-    members = MEMBERS if one.all_train else ("bob",)
     base, state = BASE, {}
-    for start, accept in ((1, True), (4, False), (7, True)):
-        given = updates(start, members)
+    for start, accept, turn in ((1, True, "bob"), (4, False, "ann"), (7, True, "bob")):
+        given = updates(start, MEMBERS if one.all_train else (turn,))
         merged = one.merge(base, state, given)
         state = one.advance(base, state, given, merged if accept else None)
         base = merged if accept else base

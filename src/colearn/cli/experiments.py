@@ -53,7 +53,7 @@ def init(
         quorum: Share of the voters that must vote.
         propose_seconds: Time a proposer has before its turn is skipped.
         vote_seconds: Time voters have after a proposal.
-        option: NAME=VALUE, given to the task (split, vote, learning_rate,
+        option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
             default what suits the method.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
@@ -76,7 +76,13 @@ def init(
         check_name(privacy)
     options = dict(map(_option, option))
     if not is_factory(task):
-        chosen = tasks.suited(tasks.get(task), trusted=bool(trusted), method=method, rounds=rounds)
+        framework = options.get("learner")
+        chosen = tasks.suited(
+            tasks.get(task, None if framework is None else str(framework)),
+            trusted=bool(trusted),
+            method=method,
+            rounds=rounds,
+        )
         method, rounds = chosen.method, chosen.rounds
         options.setdefault("vote", chosen.vote)
     elif rounds is None:

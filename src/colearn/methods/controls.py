@@ -88,6 +88,16 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     return result if is_finite(result) else {_STRENGTH: np.array(0.0)}
 
 
+def common(
+    base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center
+) -> Move | None:
+    """How far one step moves the members in common, by these updates and all earlier ones.
+
+    None where drift correction was given up.
+    """
+    return recall(advance(base, state, updates, center), _CENTER)
+
+
 def _strength(state: Tensors, default: Any = None) -> Any:
     """How much of an offset is added; the default until it is known."""
     strength = state.get(_STRENGTH, default)
