@@ -8,6 +8,7 @@ from colearn import experiment as files
 from colearn import tasks
 from colearn.cli import main
 from colearn.cli.learners import learner_for
+from colearn.records import Rule
 
 ANN = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
 BOB = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
@@ -78,6 +79,23 @@ def test_init_takes_a_model_in_a_framework(capsys, tmp_path, optional, framework
     assert type(learner).__name__.lower() == f"{framework}learner"
 
 
+def test_init_writes_the_whole_rule(capsys, tmp_path):
+    """Unanimity, a quorum, secret votes and who may change the group can all be asked for."""
+    rule = ["--threshold", "1", "--inclusive", "--quorum", "1/2", "--governance", "1/2"]
+    seconds = ["--propose-seconds", "50", "--vote-seconds", "40", "--reveal-seconds", "30"]
+    status, _, err = run(capsys, "init", "iris", "--trusted", *rule, *seconds)
+    assert status == 0, err
+    assert files.read(tmp_path / "experiment.toml").rule == Rule(
+        threshold=1,
+        inclusive=True,
+        quorum="1/2",
+        governance="1/2",
+        propose_seconds=50,
+        vote_seconds=40,
+        reveal_seconds=30,
+    )
+
+
 def test_members_may_be_filled_in_later(capsys, tmp_path):
     """Without members the file is written, and what to do next is said."""
     status, out, _ = run(capsys, "init", "iris", "--trusted")
@@ -119,6 +137,8 @@ def test_init_takes_a_factory(capsys, tmp_path):
         (["digits", "--option", "learner=torch", "--trusted"], "no model for 'torch'"),
         (["digits", "--option", "learning_rate=fast", "--trusted"], "expected a float"),
         (["digits", "--threshold", "0", "--trusted"], "threshold 0 is refused"),
+        (["digits", "--governance", "1/3", "--trusted"], "governance 1/3 is refused"),
+        (["digits", "--reveal-seconds", "-1", "--trusted"], "reveal_seconds -1 is refused"),
         (["digits", "--vote-seconds", "0", "--trusted"], "vote_seconds 0 is refused"),
         (["nowhere:make", "--trusted"], "say --rounds"),
         (["nowhere:make", "--trusted", "--rounds", "2"], "no module 'nowhere'"),
