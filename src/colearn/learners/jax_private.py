@@ -13,6 +13,7 @@ import numpy as np
 
 from colearn.errors import MissingExtra
 from colearn.learners.supervised import one_line
+from colearn.privacy.noise import gaussian
 
 try:
     import jax
@@ -128,7 +129,7 @@ def noisy_mean(
         total = jax.tree.map(np.add, total, sums(part, plan.max_grad_norm))
 
     def noisy(leaf: NDArray[Any]) -> Any:
-        noise = rng.standard_normal(leaf.shape, dtype=np.float32)
+        noise = gaussian(rng, leaf.shape, leaf.dtype)
         return ((leaf + plan.deviation * noise) / plan.batch_size).astype(leaf.dtype)
 
     return jax.tree.map(noisy, total)

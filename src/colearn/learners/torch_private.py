@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from colearn.errors import MissingExtra
+from colearn.privacy.noise import gaussian
 
 try:
     import torch
@@ -107,8 +108,8 @@ def noisy_gradients(
     """
     sums = clipped_sums(what, x, y, plan.max_grad_norm)
     for name, parameter in what.trained.items():
-        noise = np.asarray(rng.standard_normal(tuple(parameter.shape), dtype=np.float32))
-        drawn = torch.from_numpy(noise).to(parameter)
+        dtype = np.float64 if parameter.dtype is torch.float64 else np.float32
+        drawn = torch.from_numpy(gaussian(rng, tuple(parameter.shape), dtype)).to(parameter.device)
         parameter.grad = sums[name].add_(drawn, alpha=plan.deviation).div_(plan.batch_size)
 
 
