@@ -26,7 +26,11 @@ _ROUNDS_SHOWN = 10
 
 
 def rows(results: Results) -> Iterator[dict[str, Any]]:
-    """One row a cell: means over seeds, in per cent, and the worst seed."""
+    """One row a cell: means over seeds, in per cent, and the worst seed.
+
+    ``least lead`` is by how much a cell ends above the best learner alone, in the seed
+    in which that is least; it is there if the solos of the same setting are.
+    """
     for name, by_seed in results.items():
         runs = list(by_seed.values())
         finals = [100 * run["curve"][-1] for run in runs]
@@ -46,8 +50,24 @@ def rows(results: Results) -> Iterator[dict[str, Any]]:
             if extra in runs[0]:
                 values = [run[extra][-1] if extra == "best" else run[extra] for run in runs]
                 row[extra] = 100 * statistics.mean(values)
+        leads = _leads(name, results)
+        if leads:
+            row["least lead"] = min(leads)
         row["seconds"] = statistics.mean(run["seconds"] for run in runs)
         yield row
+
+
+def _leads(name: str, results: Results) -> list[float]:
+    """For each seed, how far a cell ends above that seed's best learner alone."""
+    group, method, what = name.split("/", 2)
+    solos = results.get(f"{group}/solo/{what}", {})
+    if method in {"solo", "pooled"}:
+        return []
+    return [
+        100 * (run["curve"][-1] - solos[seed]["best"][-1])
+        for seed, run in results[name].items()
+        if seed in solos
+    ]
 
 
 def markdown(results: Results) -> str:
@@ -61,6 +81,7 @@ def markdown(results: Results) -> str:
         "below peak",
         "accepted",
         "best",
+        "least lead",
         "backdoor",
     )
     for row in rows(results):
@@ -68,7 +89,10 @@ def markdown(results: Results) -> str:
         if group != last:
             seeds = row["seeds"]
             lines += ["", f"### {group} ({seeds} seeds)", ""]
-            lines += [f"| method | setting | {' | '.join(columns)} |", f"|{' --- |' * 10}"]
+            lines += [
+                f"| method | setting | {' | '.join(columns)} |",
+                f"|{' --- |' * (2 + len(columns))}",
+            ]
             last = group
         numbers = (f"{row[name]:.2f}" if name in row else "" for name in columns)
         lines.append(f"| {method} | {what} | {' | '.join(numbers)} |")

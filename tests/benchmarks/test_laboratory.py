@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MODULES = ("report", "cache", "cells", "play")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def laboratory():
     pytest.importorskip("sklearn")
     sys.path.insert(0, str(ROOT))
     try:
-        return [import_module(f"benchmarks.learning.{name}") for name in ("cache", "cells", "play")]
+        return [import_module(f"benchmarks.learning.{name}") for name in MODULES]
     finally:
         sys.path.remove(str(ROOT))
 
@@ -26,7 +27,7 @@ def laboratory():
 @pytest.fixture
 def cell(laboratory):
     """A cell that takes a moment and needs no data folder."""
-    _, cells, _ = laboratory
+    _, _, cells, _ = laboratory
     return replace(cells.FAST, data="digits", learners=5, rounds=4, steps=10)
 
 
@@ -83,10 +84,26 @@ def test_settings_matter(laboratory, cell, change):
 
 def test_results_are_found_again(laboratory, cell, tmp_path):
     """A result lies where its cell and seed say, and nowhere else."""
-    cache, *_ = laboratory
+    _, cache, *_ = laboratory
     file = cache.path(tmp_path, cell, 0)
     assert cache.read(file) is None
     cache.write(file, {"curve": [0.5]})
     assert cache.read(cache.path(tmp_path, replace(cell), 0)) == {"curve": [0.5]}
     assert cache.path(tmp_path, cell, 1) != file
     assert cache.path(tmp_path, replace(cell, rounds=5), 0) != file
+
+
+def test_the_best_solo_is_beaten_seed_by_seed(laboratory):
+    """A mean lead hides a seed that is behind its own best learner; the table shows that seed."""
+    report, *_ = laboratory
+    results = {
+        "skew/solo/iid": {
+            seed: {"curve": [0.5], "best": [best], "seconds": 1}
+            for seed, best in enumerate((0.6, 0.8))
+        },
+        "skew/fast/iid": {seed: {"curve": [0.78], "accepted": 1, "seconds": 1} for seed in (0, 1)},
+        "fifty/fast/iid": {0: {"curve": [0.9], "accepted": 1, "seconds": 1}},
+    }
+    leads = [row.get("least lead") for row in report.rows(results)]
+    assert leads == [None, pytest.approx(-2), None]
+    assert "| -2.00 |" in report.markdown(results)

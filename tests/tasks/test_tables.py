@@ -19,7 +19,7 @@ from colearn.simulation import Settings, simulate
 from colearn.tasks import tables
 from colearn.tasks.tables import MISSING
 
-ROWS = 400
+ROWS = 1_500
 
 
 def write(path, columns, before=""):
@@ -84,8 +84,8 @@ def write_fraud(folder):
 def write_scania(folder):
     """Two parts; the licence stands before the header."""
     licence = "This file is part of APS Failure, under\nthe GPL, version 3.\n\n"
-    write(folder / "aps_failure_training_set.csv", sensors(300, 0), licence)
-    write(folder / "aps_failure_test_set.csv", sensors(100, 1), licence)
+    write(folder / "aps_failure_training_set.csv", sensors(900, 0), licence)
+    write(folder / "aps_failure_test_set.csv", sensors(300, 1), licence)
 
 
 WRITE = {
@@ -97,8 +97,8 @@ WRITE = {
 
 
 @pytest.mark.parametrize(("name", "shape"), [
-    ("credit", (320, 80, 20)), ("housing", (320, 80, 8)),
-    ("fraud", (320, 80, 92)), ("scania", (300, 100, 170)),
+    ("credit", (1200, 300, 20)), ("housing", (1200, 300, 8)),
+    ("fraud", (1200, 300, 92)), ("scania", (900, 300, 170)),
 ])  # fmt: skip
 def test_tables_are_read(name, shape, tmp_path):
     """All rows and the columns that are meant are there, as finite numbers, and all labels."""
@@ -131,8 +131,8 @@ def test_a_test_folder_of_its_own(name, tmp_path):
     WRITE[name](tmp_path / "a")
     WRITE[name](tmp_path / "b")
     data = tasks.get(name).load(tmp_path / "a", tmp_path / "b")
-    assert len(data.x_train) == (300 if name == "scania" else ROWS)
-    assert len(data.x_test) == (100 if name == "scania" else ROWS)
+    assert len(data.x_train) == (900 if name == "scania" else ROWS)
+    assert len(data.x_test) == (300 if name == "scania" else ROWS)
 
 
 def test_what_is_missing_lies_below_all_else(tmp_path):

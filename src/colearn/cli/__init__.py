@@ -59,6 +59,7 @@ for _name, _help in (
     ("remove", "Vote for a member to leave."),
     ("rotate", "Give your own place to a new key of yours."),
     ("replace", "Vote for another key in a member's place."),
+    ("rule", "Vote for another voting rule."),
     ("vote", "Vote for a change that another member wants."),
 ):
     _members.command(f"colearn.cli.members:{_name}", name=_name, help=_help)

@@ -26,9 +26,12 @@ def init(
     seed: Whole = 0,
     method: str | None = None,
     threshold: str = "1/2",
+    inclusive: bool = False,
     quorum: str = "0",
+    governance: str = "2/3",
     propose_seconds: Whole = 3_600,
     vote_seconds: Whole = 3_600,
+    reveal_seconds: Whole = 0,
     option: Annotated[tuple[str, ...], Each] = (),
     privacy: str | None = None,
     data_dir: Path | None = None,
@@ -50,10 +53,16 @@ def init(
         seed: Seed of M₀ and of everybody's training.
         method: How new weights are made from the old, whatever is said of trust.
         threshold: Share of the voters that more than must approve.
+        inclusive: Exactly the threshold is enough, too; with --threshold 1 all must
+            approve.
         quorum: Share of the voters that must vote.
+        governance: Share of the members that more than must want a change of members
+            or rule.
         propose_seconds: Time a proposer has before its turn is skipped.
         vote_seconds: Time voters have after a proposal.
-        option: NAME=VALUE, given to the task (split, vote, learning_rate,
+        reveal_seconds: 0 for open votes. Else votes are secret at first: members commit
+            to them within the time to vote, and have this time to reveal them.
+        option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
             default what suits the method.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
@@ -76,7 +85,13 @@ def init(
         check_name(privacy)
     options = dict(map(_option, option))
     if not is_factory(task):
-        chosen = tasks.suited(tasks.get(task), trusted=bool(trusted), method=method, rounds=rounds)
+        framework = options.get("learner")
+        chosen = tasks.suited(
+            tasks.get(task, None if framework is None else str(framework)),
+            trusted=bool(trusted),
+            method=method,
+            rounds=rounds,
+        )
         method, rounds = chosen.method, chosen.rounds
         options.setdefault("vote", chosen.vote)
     elif rounds is None:
@@ -95,9 +110,12 @@ def init(
         members=_addresses(member),
         rule=Rule(
             threshold=fraction("threshold", threshold),
+            inclusive=inclusive,
             quorum=fraction("quorum", quorum),
+            governance=fraction("governance", governance),
             propose_seconds=propose_seconds,
             vote_seconds=vote_seconds,
+            reveal_seconds=reveal_seconds,
         ),
         method=method,
         options=options,

@@ -30,6 +30,7 @@ from colearn.records import (
     ReplaceMember,
     Reveal,
     Rotate,
+    Rule,
     Vote,
     digest_of,
     encode,
@@ -200,5 +201,9 @@ def change_text(change: Change) -> str:
         return f"remove {change.member}"
     if isinstance(change, ReplaceMember):
         return f"replace {change.member} by {change.successor}"
-    rule = msgspec.structs.asdict(change.rule)
-    return "set the rule " + ", ".join(f"{name}={value}" for name, value in rule.items())
+    return f"set the rule {rule_text(change.rule)}"
+
+
+def rule_text(rule: Rule) -> str:
+    """All terms of a voting rule."""
+    return ", ".join(f"{name}={value}" for name, value in msgspec.structs.asdict(rule).items())

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import msgspec
+
 from colearn import experiment as files
+from colearn.changes import changed
 from colearn.cli.feed import change_text
 from colearn.cli.keyfile import unlock
 from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node, Whole
 from colearn.drivers import open_ledger
 from colearn.errors import ConfigError
 from colearn.ledgers.ethereum import EthereumLedger
-from colearn.records import AddMember, Change, Endorse, RemoveMember, ReplaceMember, Rotate
+from colearn.records import (
+    AddMember,
+    Change,
+    Endorse,
+    RemoveMember,
+    ReplaceMember,
+    Rotate,
+    Rule,
+    SetRule,
+)
 from colearn.rules import State
 
 
@@ -45,7 +57,7 @@ def add(
         account: Who votes.
         node: A node of the chain.
     """
-    _endorse(experiment, AddMember(_address(member)), account, node)
+    _endorse(*_opened(experiment, account, node), AddMember(_address(member)))
 
 
 def remove(
@@ -64,7 +76,7 @@ def remove(
         account: Who votes.
         node: A node of the chain.
     """
-    _endorse(experiment, RemoveMember(_address(member)), account, node)
+    _endorse(*_opened(experiment, account, node), RemoveMember(_address(member)))
 
 
 def replace(
@@ -86,7 +98,56 @@ def replace(
         node: A node of the chain.
     """
     change = ReplaceMember(_address(member), _address(successor))
-    _endorse(experiment, change, account, node)
+    _endorse(*_opened(experiment, account, node), change)
+
+
+def rule(
+    experiment: Path,
+    /,
+    *,
+    threshold: str | None = None,
+    inclusive: bool | None = None,
+    quorum: str | None = None,
+    governance: str | None = None,
+    propose_seconds: Whole | None = None,
+    vote_seconds: Whole | None = None,
+    reveal_seconds: Whole | None = None,
+    account: Account = FROM_ENVIRONMENT,
+    node: Node = LOCAL,
+) -> None:
+    """Vote for another voting rule: what is given changes, all else stays as it is.
+
+    Args:
+        experiment: The experiment's file.
+        threshold: Share of the voters that more than must approve.
+        inclusive: Exactly the threshold is enough, too.
+        quorum: Share of the voters that must vote.
+        governance: Share of the members that more than must want a change.
+        propose_seconds: Time a proposer has before its turn is skipped.
+        vote_seconds: Time voters have after a proposal.
+        reveal_seconds: Time to reveal votes that are secret at first; 0 for open votes.
+        account: Who votes.
+        node: A node of the chain.
+    """
+    given = {
+        "threshold": threshold,
+        "inclusive": inclusive,
+        "quorum": quorum,
+        "governance": governance,
+        "propose_seconds": propose_seconds,
+        "vote_seconds": vote_seconds,
+        "reveal_seconds": reveal_seconds,
+    }
+    terms = {name: value for name, value in given.items() if value is not None}
+    if not terms:
+        raise ConfigError("nothing of the rule is to change: say what, such as --threshold 2/3")
+    ledger, me = _opened(experiment, account, node)
+    before = _rule_to_come(ledger.view())
+    after = msgspec.structs.replace(before, **terms)
+    if after == before:
+        same = ", ".join(f"{name} {value}" for name, value in terms.items())
+        raise ConfigError(f"the rule says so already: {same}")
+    _endorse(ledger, me, SetRule(after))
 
 
 def rotate(
@@ -126,26 +187,27 @@ def vote(
         account: Who votes.
         node: A node of the chain.
     """
-    changes = list(_wanted(open_ledger(files.read(experiment), node.chain).view()))
+    ledger, me = _opened(experiment, account, node)
+    changes = list(_wanted(ledger.view()))
     if not 1 <= number <= len(changes):
         raise ConfigError(
             f"there is no change {number}: colearn members list {experiment} shows "
             f"{len(changes)} that members want"
         )
-    _endorse(experiment, changes[number - 1], account, node)
+    _endorse(ledger, me, changes[number - 1])
 
 
-def _endorse(experiment: Path, change: Change, account: Account, node: Node) -> None:
-    ledger, me = _opened(experiment, account, node)
+def _endorse(ledger: EthereumLedger, me: str, change: Change) -> None:
+    text = _text_of(change, ledger.view())
     ledger.submit(Endorse(me, change))
     state = ledger.view()
     if change in state.scheduled:
-        print(f"enough members want it: {change_text(change)}, from the next round on")
+        print(f"enough members want it: {text}, from the next round on")
         return
     share = state.rule.governance
     print(
         f"{state.endorsed.count(change)} of {len(state.members)} members want it, and more than "
-        f"{share} must: {change_text(change)}"
+        f"{share} must: {text}"
     )
     _print_changes(state)
 
@@ -166,7 +228,24 @@ def _print_changes(state: State) -> None:
         return
     print("\nmembers want:")
     for number, (change, count) in enumerate(_wanted(state).items(), start=1):
-        print(f"  {number}  {change_text(change)}  ({count} of {len(state.members)})")
+        print(f"  {number}  {_text_of(change, state)}  ({count} of {len(state.members)})")
+
+
+def _text_of(change: Change, state: State) -> str:
+    """A change in words; of the rule, what it changes."""
+    if not isinstance(change, SetRule):
+        return change_text(change)
+    before, after = map(msgspec.structs.asdict, (_rule_to_come(state), change.rule))
+    return "change " + ", ".join(
+        f"{name} from {before[name]} to {value}"
+        for name, value in after.items()
+        if value != before[name]
+    )
+
+
+def _rule_to_come(state: State) -> Rule:
+    """The rule once all that is scheduled has happened."""
+    return changed(state.members, state.rule, *state.scheduled)[1]
 
 
 def _address(text: str) -> str:

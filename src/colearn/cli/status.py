@@ -8,11 +8,18 @@ from pathlib import Path
 import msgspec
 
 from colearn import experiment as files
+from colearn.cli.feed import rule_text
 from colearn.cli.options import LOCAL, Node
 from colearn.records import Entry
-from colearn.rules import Decision, Outcome, State
+from colearn.rules import Outcome, Phase, State
 
 _BITS = ("approve", "reject", "abstain")
+_WAITS_FOR = {
+    Phase.PROPOSING: "a proposal",
+    Phase.VOTING: "votes",
+    Phase.COMMITTING: "commitments to votes",
+    Phase.REVEALING: "votes to be revealed",
+}
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,8 +27,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         member: Its name.
-        role: What the round asks of it: propose, vote, or nothing.
-        vote: Its vote, once it is cast.
+        role: What the round asks of it: propose, vote, commit, reveal, or nothing.
+        vote: Its vote, once it is known.
+        committed: Whether it has committed to a vote that it has not revealed yet.
         missing_since: Ledger time from which it is waited for; None if it is not.
         last_heard: Ledger time of its last event; None if there never was one.
     """
@@ -29,6 +37,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     member: str
     role: str
     vote: str | None
+    committed: bool = False
     missing_since: int | None
     last_heard: int | None
 
@@ -49,9 +58,10 @@ def status(
     ledger = open_ledger(agreement, node.chain)
     state, entries, now = ledger.view(), ledger.events(), ledger.now()
     decisions = ledger.decisions()
-    standings = [standing(member, state, entries) for member in state.members]
     settled = [each for each in decisions if each.proposal is not None]
     accepted = sum(each.outcome is Outcome.ACCEPTED for each in settled)
+    over = len(settled) >= agreement.rounds
+    standings = [standing(member, state, entries, over=over) for member in state.members]
     if json:
         found = {
             "experiment": agreement.experiment_digest,
@@ -63,46 +73,57 @@ def status(
             "accepted": accepted,
             "model": state.current,
             "proposal": state.proposal,
+            "phase": "over" if over else state.phase.value,
+            "rule": state.rule,
             "opened": state.opened,
             "deadline": state.deadline,
             "members": standings,
         }
-        print(msgspec.json.encode(found).decode())
+        print(msgspec.json.encode(found, enc_hook=str).decode())
         return
     print(f"experiment  {agreement.experiment_digest}")
     print(f"contract    {ledger.address}")
     print(f"decided     {len(settled)} of {agreement.rounds} proposals, {accepted} accepted")
     print(f"model       {state.current}")
-    print(f"round       {state.round}, {_phase(state, settled, agreement.rounds)}")
-    print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now\n")
+    print(f"rule        {rule_text(state.rule)}")
+    if over:
+        print("round       none: all rounds are over\n")
+    else:
+        print(f"round       {state.round}, waiting for {_WAITS_FOR[state.phase]}")
+        print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now\n")
     for each in standings:
         print(f"  {each.member}  {_text_of(each, now)}")
 
 
-def standing(member: str, state: State, entries: list[Entry]) -> Standing:
-    """Where a member stands in the live round."""
-    role, since = "", None
-    proposing = member == state.proposer
-    if state.proposal is None:
-        role, since = ("propose", state.opened) if proposing else ("", None)
-    elif not proposing or state.rule.proposer_votes:
-        role, since = "vote", state.proposed
+def standing(member: str, state: State, entries: list[Entry], *, over: bool = False) -> Standing:
+    """Where a member stands in the live round; ``over`` says that there is none to come."""
     index = state.members.index(member)
     cast = next((name for name in _BITS if getattr(state, name) >> index & 1), None)
+    committed = bool(state.commitments) and state.commitments[index] is not None
+    role, since = ("", None) if over else _role(member, state, committed=committed)
     heard = [entry.time for entry in entries if entry.event.sender == member]
     return Standing(
         member=member,
         role=role,
         vote=cast,
+        committed=committed,
         missing_since=None if cast else since,
         last_heard=heard[-1] if heard else None,
     )
 
 
-def _phase(state: State, settled: list[Decision], rounds: int) -> str:
-    if len(settled) >= rounds:
-        return "all rounds are over"
-    return "waiting for a proposal" if state.proposal is None else "waiting for votes"
+def _role(member: str, state: State, *, committed: bool) -> tuple[str, int | None]:
+    """What a member that has not voted is to do, and since when it is waited for."""
+    proposing = member == state.proposer
+    if state.phase is Phase.PROPOSING:
+        return ("propose", state.opened) if proposing else ("", None)
+    if proposing and not state.rule.proposer_votes:
+        return "", None
+    if state.phase is Phase.REVEALING:  # who has not committed has no vote any more
+        return ("reveal", state.revealing) if committed else ("", None)
+    if state.phase is Phase.COMMITTING:
+        return "commit", None if committed else state.proposed
+    return "vote", state.proposed
 
 
 def _text_of(each: Standing, now: int) -> str:
@@ -112,8 +133,9 @@ def _text_of(each: Standing, now: int) -> str:
     if each.last_heard is not None:
         heard = f"last heard of {_span(now - each.last_heard)} ago"
     if each.missing_since is None:
-        return heard
-    return f"is to {each.role}, missing for {_span(now - each.missing_since)}; {heard}"
+        return f"has committed to a vote; {heard}" if each.committed else heard
+    has = "has committed to a vote and " if each.committed else ""
+    return f"{has}is to {each.role}, missing for {_span(now - each.missing_since)}; {heard}"
 
 
 def _at(seconds: int) -> str:

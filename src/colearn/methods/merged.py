@@ -10,6 +10,7 @@ from colearn.methods import controls
 from colearn.methods.centers import Center
 from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import (
+    Move,
     as_in,
     lower_median,
     move,
@@ -26,6 +27,10 @@ _MOVE = "move"
 class Merged:
     """M′ is M, moved by a centre of the members' moves, and some of the last move again.
 
+    Where one member trains a round, the others count by what their last training told:
+    a step of M′ is the centre of all members' controls, the proposer's renewed, and M′
+    takes as many of them as the proposer did (SAG, arXiv 1309.2388).
+
     Attributes:
         name: What an experiment calls it.
         center: Makes one move of the members'.
@@ -33,7 +38,8 @@ class Merged:
         momentum: How much of the last accepted move is made again (arXiv 1909.06335).
             A rejection halves what is remembered of it.
         by_samples: Whether a member counts by the samples that it declares.
-        all_train: Whether every member trains each round, or the proposer alone.
+        all_train: Whether every member trains each round, or the proposer alone, and
+            then with drift correction.
     """
 
     name: str
@@ -57,10 +63,10 @@ class Merged:
             NotFinite: An update holds NaN or infinity, or M′ would.
             SchemaMismatch: An update has other tensors than M.
         """
-        if self.control is not None and controls.diverged(base, state, updates):
+        if self.control is not None and controls.diverged(base, state, updates, self.control):
             return base
         shares = self._shares(updates)
-        step = self.center([move(base, update.tensors) for update in updates], shares)
+        step = self._step(base, state, updates, shares)
         last = recall(state, _MOVE)
         if last is not None:
             step = total(((1.0, step), (self.momentum, last)))
@@ -83,6 +89,17 @@ class Merged:
         if self.control is not None:
             result |= controls.advance(base, state, updates, self.control)
         return result
+
+    def _step(
+        self, base: Tensors, state: Tensors, updates: Sequence[Trained], shares: Sequence[float]
+    ) -> Move:
+        """How far M moves, before momentum."""
+        moves = [move(base, update.tensors) for update in updates]
+        if self.control is not None and not self.all_train:
+            common = controls.common(base, state, updates, self.control)
+            if common is not None:
+                return total(((float(updates[0].steps), common),))
+        return self.center(moves, shares)
 
     def _settled(self, base: Tensors, updates: Sequence[Trained], shares: Sequence[float]) -> State:
         """The tensors that do not move: of statistics the centre, of counts the median."""

@@ -52,18 +52,34 @@ def move(base: Tensors, tensors: Tensors) -> Move:
 
 
 def total(terms: Iterable[tuple[float, Move]]) -> Move:
-    """The sum of factor · move over the terms, at least one, in their order."""
+    """The sum of factor · move over the terms, at least one, in their order.
+
+    Raises:
+        SchemaMismatch: A move lacks a tensor of the first, or has it in another shape.
+    """
     (factor, first), *others = terms
     result = {name: factor * part for name, part in first.items()}
     for factor, other in others:
         for name in result:
-            result[name] += factor * other[name]
+            result[name] += factor * _like(first, other, name)
     return result
 
 
 def by_tensor(moves: Sequence[Move], center: Callable[[Sequence[Array]], Array]) -> Move:
-    """One move of many: for each tensor what ``center`` makes of its arrays."""
-    return {name: center([each[name] for each in moves]) for name in moves[0]}
+    """One move of many: for each tensor what ``center`` makes of its arrays; raises as `total`."""
+    first = moves[0]
+    return {name: center([_like(first, each, name) for each in moves]) for name in first}
+
+
+def _like(first: Move, other: Move, name: str) -> Array:
+    """A tensor of another move, which must have it as the first does."""
+    found = other.get(name)
+    if found is None or found.shape != first[name].shape:
+        raise SchemaMismatch(
+            f"a move {'lacks' if found is None else 'has another shape of'} tensor {name!r}, "
+            f"expected shape {first[name].shape}: its method's state is of another experiment"
+        )
+    return found
 
 
 def distance(one: Move, other: Move) -> float:

@@ -8,11 +8,13 @@ from colearn.learners.base import Samples
 from colearn.learners.xgboost import XGBoostLearner
 from colearn.tasks.registry import Task
 
+# Rows and columns are drawn anew for each tree, so that who was outvoted has another try.
+_DRAWN = {"subsample": 0.8, "colsample_bytree": 0.5}
 _PARAMS = {
-    "credit": {"max_depth": 4},
-    "fraud": {"max_depth": 6},
-    "housing": {"max_depth": 6},
-    "scania": {"max_depth": 6},
+    "credit": {"max_depth": 4, "min_child_weight": 20, **_DRAWN},
+    "fraud": {"max_depth": 6, **_DRAWN},
+    "housing": {"max_depth": 6, **_DRAWN},
+    "scania": {"max_depth": 6, **_DRAWN},
 }
 
 

@@ -1,0 +1,86 @@
+"""``colearn members`` as a user meets it, on a chain in this process."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from evm import KEYS, NAMES, begin_again, chain
+
+from colearn import experiment as files
+from colearn.cli import main, members
+from colearn.ledgers.ethereum import EthereumLedger
+from colearn.records import Experiment, Rule, SetRule, digest_of
+
+ADA, BOB, CYD = GROUP = NAMES[:3]
+DIGEST = digest_of([b"p"])
+RULE = Rule(threshold="1/2", propose_seconds=60, vote_seconds=60)
+
+
+@pytest.fixture
+def said(capsys, monkeypatch):
+    """Run a command as one of the members; give its exit status and what it printed."""
+    begin_again()
+    experiment = Experiment(members=GROUP, initial=DIGEST, schema=DIGEST, rule=RULE)
+    ledger = EthereumLedger.found(experiment, KEYS, chain=chain())
+    monkeypatch.setattr(files, "read", lambda path: path)
+    monkeypatch.setattr(members, "open_ledger", lambda *_: ledger)
+
+    def run(member, *arguments):
+        monkeypatch.setenv("COLEARN_KEY", KEYS[member].hex())
+        status = 0
+        try:
+            main(["members", arguments[0], "experiment.toml", *arguments[1:]])
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return status, out or err
+
+    run.ledger = ledger
+    return run
+
+
+def test_members_change_the_rule(said):
+    """One asks for other deadlines and secret votes, all others vote for it by its number."""
+    asked = ["--vote-seconds", "90", "--reveal-seconds", "30", "--governance", "1/2"]
+    status, text = said(ADA, "rule", *asked)
+    assert status == 0, text
+    assert "1 of 3 members want it" in text
+    changes = "change vote_seconds from 60 to 90, reveal_seconds from 0 to 30, governance from 2/3"
+    assert changes in text
+    assert f"1  {changes} to 1/2  (1 of 3)" in said(BOB, "list")[1]
+    assert "2 of 3 members want it" in said(BOB, "vote", "1")[1]
+    status, text = said(CYD, "vote", "1")
+    assert (status, "enough members want it: change vote_seconds from 60" in text) == (0, True)
+    (change,) = said.ledger.view().scheduled
+    assert change == SetRule(
+        Rule(
+            propose_seconds=60, vote_seconds=90, reveal_seconds=30, governance="1/2", threshold=0.5
+        )
+    )
+
+
+def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
+    """A second change of the rule undoes nothing of the first, which is not yet in force."""
+    for member in GROUP:
+        assert said(member, "rule", "--threshold", "2/3")[0] == 0
+    assert said(ADA, "rule", "--quorum", "1", "--inclusive")[0] == 0
+    wanted = said.ledger.view().endorsed[0].rule
+    assert (wanted.threshold, wanted.quorum, wanted.inclusive) == (Fraction(2, 3), 1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "say what, such as --threshold 2/3"),
+        (["--threshold", "0.5"], "the rule says so already: threshold 0.5"),
+        (["--threshold", "half"], "'half' is not a fraction"),
+        (["--vote-seconds", "0"], "vote_seconds 0 is refused"),
+    ],
+)
+def test_what_changes_no_rule_is_one_line(said, options, says):
+    """Nothing to change, or what no group should run under, is refused and sends nothing."""
+    status, text = said(ADA, "rule", *options)
+    assert (status, text.count("\n")) == (1, 1)
+    assert says in text
+    assert not said.ledger.events()

@@ -1,0 +1,117 @@
+"""``colearn status`` as a user meets it, of a ledger in this process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from colearn import drivers, experiment
+from colearn.cli import main
+from colearn.ledgers.local import LocalLedger
+from colearn.records import Choice, Commit, Experiment, Propose, Reveal, Rule, Vote
+
+ADA, BOB, CYD, DAN = GROUP = ("ada", "bob", "cyd", "dan")
+DIGEST, SALT = "2" * 64, "3" * 64
+SECRET = Rule(vote_seconds=50, reveal_seconds=30)
+
+
+class Agreed:
+    """What the command asks of an agreement."""
+
+    experiment_digest = DIGEST
+    rounds = 1
+
+
+class Ledger(LocalLedger):
+    """A ledger with an address and a time."""
+
+    address = "0x1"
+
+    def now(self):
+        return self.view().opened
+
+
+@pytest.fixture
+def said(capsys, monkeypatch):
+    """Run the command on a new ledger under a rule; give what it prints."""
+
+    def begin(rule):
+        ledger = Ledger(Experiment(members=GROUP, initial=DIGEST, schema=DIGEST, rule=rule))
+        monkeypatch.setattr(drivers, "open_ledger", lambda *_: ledger)
+        monkeypatch.setattr(experiment, "read", lambda _: Agreed)
+
+        def run(*options):
+            main(["status", *options])
+            return capsys.readouterr().out
+
+        run.ledger = ledger
+        return run
+
+    return begin
+
+
+def hidden(said, member, choice):
+    """Let a member commit to a vote."""
+    vote = Vote(0, member, DIGEST, choice)
+    said.ledger.submit(Commit(0, member, DIGEST, said.ledger.commitment(vote, SALT)))
+
+
+def line_of(text, member):
+    """What is said of one member."""
+    (line,) = (line for line in text.splitlines() if line.startswith(f"  {member}  "))
+    return line
+
+
+def test_commitments_count(said):
+    """Who has committed is not missing; then it is, until it reveals, and the others are not."""
+    run = said(SECRET)
+    run.ledger.submit(Propose(0, ADA, DIGEST))
+    hidden(run, BOB, Choice.APPROVE)
+    text = run()
+    assert "waiting for commitments to votes" in text
+    assert "reveal_seconds=30" in text
+    assert "has committed to a vote; last heard" in line_of(text, BOB)
+    assert "is to commit, missing for" in line_of(text, CYD)
+    assert "missing" not in line_of(text, ADA)
+    hidden(run, CYD, Choice.APPROVE)
+    hidden(run, DAN, Choice.REJECT)
+    run.ledger.submit(Reveal(0, CYD, Choice.APPROVE, SALT))
+    text = run()
+    assert "waiting for votes to be revealed" in text
+    assert "has committed to a vote and is to reveal, missing for" in line_of(text, BOB)
+    assert "voted: approve" in line_of(text, CYD)
+    found = json.loads(run("--json"))
+    assert (found["phase"], found["rule"]["threshold"]) == ("revealing", "1/2")
+    assert [each["committed"] for each in found["members"]] == [False, True, False, True]
+
+
+def test_nobody_is_waited_for_who_can_do_nothing(said):
+    """Who has not committed in time has nothing to reveal."""
+    run = said(SECRET)
+    run.ledger.submit(Propose(0, ADA, DIGEST))
+    hidden(run, BOB, Choice.APPROVE)
+    run.ledger.wait(2, run.ledger.view().deadline)
+    assert "missing" in line_of(run(), BOB)
+    assert "missing" not in line_of(run(), CYD)
+
+
+def test_open_votes(said):
+    """Where votes are open, those that have not voted are missing, but not the proposer."""
+    run = said(Rule())
+    assert "is to propose, missing for" in line_of(run(), ADA)
+    run.ledger.submit(Propose(0, ADA, DIGEST), Vote(0, BOB, DIGEST, Choice.REJECT))
+    text = run()
+    assert "waiting for votes" in text
+    assert "voted: reject" in line_of(text, BOB)
+    assert "is to vote, missing for" in line_of(text, CYD)
+    assert "missing" not in line_of(text, ADA)
+
+
+def test_after_the_last_round_nobody_is_missing(said):
+    """Once all rounds are settled no member has anything to do, and nothing has a deadline."""
+    run = said(Rule(threshold="1/4"))
+    run.ledger.submit(Propose(0, ADA, DIGEST), Vote(0, BOB, DIGEST, Choice.APPROVE))
+    text = run()
+    assert "all rounds are over" in text
+    assert not [word for word in ("is to", "missing", "until") if word in text]
