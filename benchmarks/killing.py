@@ -141,8 +141,13 @@ def kill_over_and_over(group: list[Member], kills: int, rng: random.Random, limi
     return done
 
 
-def prepare(folder: Path, node: Anvil, members: int, rounds: int) -> tuple[Agreement, list[Member]]:
-    """Keys, experiment, contract, and a folder for each member."""
+def prepare(
+    folder: Path, node: Anvil, members: int, rounds: int, **terms: Any
+) -> tuple[Agreement, list[Member]]:
+    """Keys, experiment, contract, and a folder for each member.
+
+    ``terms`` are other arguments of `colearn.experiment.draw_up` than those of the killing.
+    """
     (folder / "passphrase").write_text("killing")
     addresses = []
     for number in range(members):
@@ -151,13 +156,12 @@ def prepare(folder: Path, node: Anvil, members: int, rounds: int) -> tuple[Agree
         payer = new_key()
         write_key(payer, folder / str(number) / "key.json", "killing")
         addresses.append(payer.address)
+    usual = {
+        "task": "killing:make",
+        "rule": Rule(propose_seconds=DEADLINE_SECONDS, vote_seconds=DEADLINE_SECONDS),
+    }
     agreement, initial = experiment.draw_up(
-        Walker(0.0),
-        task="killing:make",
-        rounds=rounds,
-        seed=0,
-        members=tuple(addresses),
-        rule=Rule(propose_seconds=DEADLINE_SECONDS, vote_seconds=DEADLINE_SECONDS),
+        Walker(0.0), rounds=rounds, seed=0, members=tuple(addresses), **usual | terms
     )
     node.fund(addresses)
     agreement = replace(
@@ -174,7 +178,7 @@ def prepare(folder: Path, node: Anvil, members: int, rounds: int) -> tuple[Agree
     for number, address in enumerate(addresses):
         own = folder / str(number)
         command = colearn(
-            "join", file, "--json", "--stay", "--learner", "killing:make", "--rpc", node.url,
+            "join", file, "--json", "--stay", "--learner", agreement.task, "--rpc", node.url,
             "--key", own / "key.json", "--passphrase-file", folder / "passphrase",
             "--data-dir", own, "--state-dir", own,
         )  # fmt: skip

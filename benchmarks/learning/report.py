@@ -195,7 +195,7 @@ def _mean_after(by_seed: Mapping[int, dict[str, Any]], rounds: float) -> float:
 def plot(results: Results, folder: Path) -> list[Path]:
     """Test accuracy as training goes on: a picture for each group and setting."""
     files = []
-    for what, names in _settings(results).items():
+    for what, names in _with_liars_gone(_settings(results)).items():
         curves = {}
         for name in names:
             runs = [_thinned(run["curve"]) for run in results[name].values()]
@@ -214,6 +214,20 @@ def plot(results: Results, folder: Path) -> list[Path]:
         )
         files.append(file)
     return files
+
+
+def _with_liars_gone(settings: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Show what there was without attackers beside each attack, not by itself."""
+    gone = {
+        what.removesuffix(" gone"): names
+        for what, names in settings.items()
+        if what.endswith(" gone")
+    }
+    return {
+        what: names + gone.get(what.rpartition(" ")[0], [])
+        for what, names in settings.items()
+        if not what.endswith(" gone")
+    }
 
 
 def _thinned(curve: list[float]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,6 +139,7 @@ def draw_curves(
     axes.margins(x=0.02 if ends == begins else 0)
     if ends > 1:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(*_where_they_end_up(curves.values()))
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -146,6 +147,16 @@ def draw_curves(
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure
+
+
+def _where_they_end_up(curves: Iterable[Sequence[Sequence[float]]]) -> tuple[float, float]:
+    """Where means lie after a fifth of the way: what they rise from would take most of the room."""
+    means = [np.array(seeds, np.float64).mean(axis=0) for seeds in curves]
+    late = np.concatenate([mean[len(mean) // 5 :] for mean in means])
+    late = late[np.isfinite(late)]
+    low, high = (late.min(), late.max()) if len(late) else (0.0, 1.0)
+    room = max(0.08 * (high - low), 1e-3 * max(1.0, abs(high)))
+    return float(low - room), float(high + room)
 
 
 def _name_ends(axes: Axes, named: list[tuple[float, str, str]]) -> None:
@@ -170,13 +181,14 @@ def _name_ends(axes: Axes, named: list[tuple[float, str, str]]) -> None:
                 "linewidth": 0.7,
                 "shrinkA": 1,
                 "shrinkB": 0,
+                "relpos": (0, 0.5),
             },
             annotation_clip=False,
         )
 
 
 def _pushed_apart(places: Sequence[float], gap: float) -> list[float]:
-    """Places as near as possible to those given, in their order, no two nearer than the gap."""
+    """Places near those given, in their order, at most 1, no two nearer than the gap."""
     order = sorted(range(len(places)), key=lambda index: places[index])
     blocks: list[tuple[list[int], float]] = []  # neighbours that touch, and where the first stands
     for index in order:
@@ -190,6 +202,8 @@ def _pushed_apart(places: Sequence[float], gap: float) -> list[float]:
     for members, start in blocks:
         for rank, index in enumerate(members):
             result[index] = start + gap * rank
+    for above, index in enumerate(reversed(order)):
+        result[index] = min(result[index], 1 - gap * above)
     return result
 
 
