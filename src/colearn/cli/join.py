@@ -10,6 +10,7 @@ from pathlib import Path
 from colearn import experiment as files
 from colearn.cli.ending import Ending, terminated_cleanly
 from colearn.cli.feed import Feed
+from colearn.cli.folders import state_folder
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import BUDGET_FILE, learner_for, protected, share_of
 from colearn.cli.options import (
@@ -92,7 +93,7 @@ def join(
     me = secret.address
     connection = _connection(agreement, me, reach)
     made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
-    folder = state_dir or experiment.parent / f"state-{me[:10]}"
+    folder = state_dir or state_folder(experiment, me)
     feed = Feed(me, agreement.rounds, as_json=json)
     if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
         feed.say("unprotected", warning, reason=warning)
