@@ -1,5 +1,5 @@
 # One recipe per check. .ci/run calls these, so that what passes here passes there.
-.PHONY: setup test machines lint types imports docs bench ci
+.PHONY: setup test machines killing lint types imports docs bench ci
 
 setup:
 	pip install -c constraints.txt -e '.[dev]'
@@ -10,6 +10,10 @@ test:
 # The state machines of the rules and the contract, ten times as long as in CI.
 machines:
 	python -m pytest --hypothesis-profile=very-many tests/test_rules_machine.py tests/ledgers/test_contract.py
+
+# Members killed over and over by kill -9: a hundred times, on a real chain.
+killing:
+	cd benchmarks && python killing.py
 
 lint:
 	ruff check .

@@ -90,6 +90,8 @@ def main() -> None:
         "test score and area under the ROC curve, both × 100"
     )
     for number, measured in enumerate(("score", "area")):
+        if np.isnan(runs[:, :, number]).any():  # numbers have no area
+            continue
         means = 100 * runs[:, :, number].mean(axis=0)
         ahead = 100 * (runs[:, 0, number] - runs[:, 1, number])
         half = T_95[options.seeds] * ahead.std(ddof=1) / math.sqrt(len(ahead))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,23 +19,28 @@ README = (ROOT / "README.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
 
 
+def blocks_of(page):
+    """The python blocks of a page, in order."""
+    text = (ROOT / page).read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
 def test_python_code_runs(page, tmp_path, monkeypatch, capsys):
     """A reader who types a page's python blocks, in order, meets no error."""
-    blocks = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
-    for number, block in enumerate(blocks, start=1):
+    for number, block in enumerate(blocks_of(page), start=1):
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)  # noqa: S102
 
 
 EXTRAS = {
     "flower": "flwr",
+    "jax": "flax",
     "lightgbm": "lightgbm",
     "lora": "peft",
     "sklearn": "skl2onnx",
+    "torch": "torch",
     "xgboost": "xgboost",
 }
 
@@ -42,6 +50,20 @@ def test_code_for_extras_runs(page, optional, tmp_path, monkeypatch, capsys):
     """So do the pages about what needs an extra."""
     optional(EXTRAS[page])
     test_python_code_runs(f"docs/{page}.md", tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_code_for_keras_runs(backend, tmp_path):
+    """So does that about Keras, on each backend, of which a process has one."""
+    done = subprocess.run(
+        [sys.executable, "-c", "".join(blocks_of("docs/keras.md"))],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", colearn.__all__)

@@ -91,11 +91,11 @@ ATTACKS: dict[str, Lie] = {
 
 
 def poisoned(
-    attack: str, x: NDArray[np.float32], y: NDArray[np.int64]
+    attack: str, x: NDArray[np.float32], y: NDArray[np.int64], last: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What attackers train on instead of these samples."""
+    """What attackers train on instead of these samples, of classes 0 to ``last``."""
     if attack == "label-flip":
-        return x, 9 - y
+        return x, last - y
     if attack == "backdoor":
         half = len(x) // 2
         return (

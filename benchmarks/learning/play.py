@@ -202,9 +202,10 @@ class Run:
     def _poison(self) -> None:
         """Change what attackers train on; voting samples stay apart from these."""
         x, y = self.x.copy(), self.y.copy()
+        last = int(y.max())
         for index in self.liars:
             rows = self.held.train[index]
-            x[rows], y[rows] = attacks.poisoned(self.cell.attack, x[rows], y[rows])
+            x[rows], y[rows] = attacks.poisoned(self.cell.attack, x[rows], y[rows], last)
         self.x, self.y = x, y
 
     def _lied(self, trainers: list[int], after: network.Stack) -> network.Stack:

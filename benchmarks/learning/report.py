@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import csv
+import re
 import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from benchmarks.learning import network
+from benchmarks.learning.baselines import find
+from benchmarks.learning.cells import Cell
+from colearn.compact import compact
+from colearn.methods import METHODS
+from colearn.records import PLAIN
+from colearn.report.plot import draw_curves
 
 Results = Mapping[str, Mapping[int, dict[str, Any]]]
 """For each cell's name, each seed's result."""
@@ -98,31 +109,113 @@ def write_csv(results: Results, file: Path) -> None:
                 writer.writerow([name, seed, run["curve"][-1], run.get("accepted", "")])
 
 
-def plot(results: Results, folder: Path) -> list[Path]:
-    """Mean test accuracy by round: a picture for each group and setting."""
-    import matplotlib as mpl  # noqa: PLC0415 - only for plots
+def equal(results: Results, cells: Mapping[str, Cell]) -> str:
+    """Accuracies after equally many rounds, trainings and bytes, setting by setting.
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    How many is what every cell of the setting has reached at its end; who learns alone
+    moves no bytes and is left out.
+    """
+    lines = [
+        "",
+        "### Accuracy where all have had as much (P: the bytes of a model)",
+        "",
+        "| setting | method | equal rounds | equal trainings | equal bytes |",
+        f"|{' --- |' * 5}",
+    ]
+    for what, names in _settings(results).items():
+        together = [name for name in names if cells[name].method not in ("solo", "pooled")]
+        longest = _longest(together, cells)
+        if len(longest) < 2:
+            continue
+        costs = {
+            name: (1.0, _trainings(cells[name]), _models_moved(cells[name])) for name in longest
+        }
+        least = [
+            min(cells[name].rounds * costs[name][kind] for name in longest) for kind in range(3)
+        ]
+        as_much = "{:.0f} rounds, {:.0f} trainings, {:.0f} P".format(*least)
+        for name in longest:
+            reached = (
+                f"{_mean_after(results[name], most / cost):.2f}"
+                for most, cost in zip(least, costs[name], strict=True)
+            )
+            lines.append(f"| {what}: {as_much} | {name.split('/')[1]} | {' | '.join(reached)} |")
+    return "\n".join(lines) if len(lines) > 5 else ""
 
-    pictures: dict[tuple[str, str], list[str]] = {}
+
+def _settings(results: Results) -> dict[str, list[str]]:
+    """The cells of each group and setting, which are compared with each other."""
+    settings: dict[str, list[str]] = {}
     for name in results:
         group, _, what = name.split("/", 2)
-        pictures.setdefault((group, what), []).append(name)
+        settings.setdefault(f"{group}, {what}", []).append(name)
+    return settings
+
+
+def _longest(names: list[str], cells: Mapping[str, Cell]) -> list[str]:
+    """Without cells that are others cut short."""
+    rounds: dict[Cell, int] = {}
+    for name in names:
+        one = replace(cells[name], rounds=0)
+        rounds[one] = max(rounds.get(one, 0), cells[name].rounds)
+    return [name for name in names if rounds[replace(cells[name], rounds=0)] == cells[name].rounds]
+
+
+def _trainings(cell: Cell) -> float:
+    """How many members train in a round."""
+    members = cell.committee or cell.learners
+    return (1 - cell.absent) * members if find(cell.method).all_train else 1.0
+
+
+def _models_moved(cell: Cell) -> float:
+    """Bytes of a round, in models.
+
+    The product's methods send each update, rounded, to all others; ``plain`` sends weights
+    as they are; through a server, as in federated averaging, weights go there and back, and
+    SCAFFOLD's common control with them.
+    """
+    members, trainings = cell.committee or cell.learners, _trainings(cell)
+    if cell.method not in METHODS:
+        return (1 + (cell.method == "scaffold")) * 2 * trainings
+    return trainings * (members - 1) * (1.0 if cell.method == PLAIN else _rounded())
+
+
+@cache
+def _rounded() -> float:
+    """An update's size in few bits, in models."""
+    model = network.initial(features=196, seed=0)
+    sent = compact(model, model)
+    return sum(each.nbytes for each in sent.values()) / sum(each.nbytes for each in model.values())
+
+
+def _mean_after(by_seed: Mapping[int, dict[str, Any]], rounds: float) -> float:
+    return statistics.mean(100 * run["curve"][int(rounds + 1e-9)] for run in by_seed.values())
+
+
+def plot(results: Results, folder: Path) -> list[Path]:
+    """Test accuracy as training goes on: a picture for each group and setting."""
     files = []
-    for (group, what), names in pictures.items():
-        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for what, names in _settings(results).items():
+        curves = {}
         for name in names:
-            curves = [run["curve"] for run in results[name].values()]
-            mean = [100 * statistics.mean(each) for each in zip(*curves, strict=True)]
-            share = [index / (len(mean) - 1) for index in range(len(mean))]
-            axes.plot(share, mean, label=name.split("/")[1])
-        axes.set(
-            xlabel="share of the training done", ylabel="test accuracy, %", title=f"{group}: {what}"
+            runs = [_thinned(run["curve"]) for run in results[name].values()]
+            final = statistics.mean(run[-1] for run in runs)
+            curves[f"{name.split('/')[1]}  {final:.1f}"] = runs
+        seeds = len(results[names[0]])
+        file = folder / (re.sub(r"[^\w.]+", "-", what).strip("-") + ".png")
+        draw_curves(
+            curves,
+            title=f"{what}: mean and range of {seeds} seed{'s' if seeds > 1 else ''}",
+            xlabel="share of the training done",
+            ylabel="test accuracy, %",
+            ends=1.0,
+            apart=[each for each in curves if each.split()[0] in ("solo", "pooled", "gone")],
+            path=file,
         )
-        axes.legend()
-        file = folder / f"{group}-{what}.png".replace(" ", "-").replace(":", "-").replace("%", "")
-        figure.savefig(file, dpi=120)
-        plt.close(figure)
         files.append(file)
     return files
+
+
+def _thinned(curve: list[float]) -> list[float]:
+    """In per cent, at about thirty places: a curve of 300 rounds hides the others."""
+    return [100 * each for each in curve[:: max(1, (len(curve) - 1) // 30)]]

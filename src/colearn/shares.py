@@ -10,7 +10,13 @@ from colearn.errors import ConfigError
 from colearn.ml_interface import MachineLearningInterface
 from colearn.tasks.own import is_factory, made
 
-_TASK_OPTIONS = {"split": str, "vote": str, "learning_rate": float, "batch_size": int}
+_TASK_OPTIONS = {
+    "learner": str,
+    "split": str,
+    "vote": str,
+    "learning_rate": float,
+    "batch_size": int,
+}
 
 Options = Mapping[str, str | int | float | bool]
 
@@ -28,7 +34,7 @@ def make_learner(
     Args:
         task: A task's name, or ``module:factory``. A factory is called with the
             ``options`` by name, ``seed`` and ``data_dir``, and returns a learner.
-        options: What the experiment says; for a task ``split``, ``vote``,
+        options: What the experiment says; for a task ``learner``, ``split``, ``vote``,
             ``learning_rate`` and ``batch_size``.
         seed: The experiment's.
         share: Position of the member, and of how many: which part of a task's data is
@@ -49,9 +55,10 @@ def make_learner(
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise ConfigError(f"option {name} = {value!r} is refused: expected a {kind.__name__}")
     given = dict(options)
+    framework = given.pop("learner", None)
     position, members = share
     return tasks.build(
-        tasks.get(task),
+        tasks.get(task, None if framework is None else str(framework)),
         learners=members,
         split=str(given.pop("split", "iid")),
         policy=str(given.pop("vote", "loss")),

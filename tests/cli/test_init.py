@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from colearn import experiment as files
+from colearn import tasks
 from colearn.cli import main
+from colearn.cli.learners import learner_for
 from colearn.records import Rule
 
 ANN = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
@@ -54,6 +56,7 @@ def test_init_writes_what_was_said(capsys, tmp_path):
         (["digits", "--method", "plain"], ("plain", "loss", 60)),
         (["digits", "--untrusted", "--method", "fast"], ("fast", "not-worse", 20)),
         (["digits", "--trusted", "--option", "vote=loss", "--rounds", "7"], ("fast", "loss", 7)),
+        (["fashion-mnist", "--trusted"], ("fast", "not-worse", 20)),
     ],
 )
 def test_init_takes_what_suits_the_members(capsys, tmp_path, arguments, chosen):
@@ -61,6 +64,19 @@ def test_init_takes_what_suits_the_members(capsys, tmp_path, arguments, chosen):
     assert run(capsys, "init", *arguments)[0] == 0
     found = files.read(tmp_path / "experiment.toml")
     assert (found.method, found.options["vote"], found.rounds) == chosen
+
+
+@pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("jax", "flax")])
+def test_init_takes_a_model_in_a_framework(capsys, tmp_path, optional, framework, package):
+    """Rounds, weights and every member's learner are those of the model that was named."""
+    optional(package)
+    chosen = ["fashion-mnist", "--trusted", "--option", f"learner={framework}"]
+    assert run(capsys, "init", *chosen)[0] == 0
+    found = files.read(tmp_path / "experiment.toml")
+    assert found.rounds == tasks.get("fashion-mnist", framework).rounds // 3 != 20
+    learner = learner_for(found, None, (1, 2), None)
+    assert learner.schema() == found.schema
+    assert type(learner).__name__.lower() == f"{framework}learner"
 
 
 def test_init_writes_the_whole_rule(capsys, tmp_path):
@@ -118,6 +134,7 @@ def test_init_takes_a_factory(capsys, tmp_path):
         (["digits", "--member", ANN, "--trusted"], "name all or none"),
         (["digits", "--option", "speed=1", "--trusted"], "no option 'speed'"),
         (["digits", "--option", "speed", "--trusted"], "NAME=VALUE"),
+        (["digits", "--option", "learner=torch", "--trusted"], "no model for 'torch'"),
         (["digits", "--option", "learning_rate=fast", "--trusted"], "expected a float"),
         (["digits", "--threshold", "0", "--trusted"], "threshold 0 is refused"),
         (["digits", "--governance", "1/3", "--trusted"], "governance 1/3 is refused"),

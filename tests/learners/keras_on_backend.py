@@ -16,7 +16,9 @@ from colearn.errors import ColearnError, LearnerError, UnsupportedModel, Unusabl
 from colearn.kinds import statistics
 from colearn.learners.frozen import FROZEN
 from colearn.learners.keras import KerasLearner
-from colearn.ml_interface import ModelFormat, Weights
+from colearn.ml_interface import DiffPrivConfig, ErrorCodes, ModelFormat, Weights
+from colearn.privacy.config import Privacy
+from colearn.privacy.guard import NoisySteps
 from colearn.testing import check_learner
 
 RNG = np.random.default_rng(0)
@@ -203,6 +205,103 @@ def test_numbers_are_predicted():
     verdict = one.mli_test_weights(one.mli_get_current_weights())
     assert verdict.test_score > 0.95
     assert verdict.vote_score == pytest.approx(-one.losses(*one.vote_samples).mean())
+
+
+PRIVACY = Privacy(train=DiffPrivConfig(50.0, 1e-4, noise_multiplier=1.0), releases=2)
+ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="private on jax alone")
+
+
+def secretive(*, dropout=0.1, **options):
+    """Return a learner of a model that can be trained privately."""
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            layers.Dense(16, kernel_regularizer="l2"),
+            layers.LayerNormalization(),
+            layers.ReLU(),
+            layers.Dropout(dropout),
+            layers.Dense(3),
+        ]
+    )
+    model.compile(optimizer=optimizers.Adam(0.05), loss=LOGITS)
+    return learner(model, **{"privacy": PRIVACY} | options)
+
+
+def steps(one, x, y, *, bound, noise=0.0):
+    """Return by how much a plain step of gradient descent moves all weights, in one vector."""
+    plan = NoisySteps(bound, noise, samples=96, batch_size=32, steps=1)
+    one.load(one.mli_get_current_weights().weights)
+    one.begin(np.random.default_rng(0))
+    before = one.tensors()
+    one.noisy_step(x, y, plan, np.random.default_rng(0))
+    return np.concatenate([(value - before[name]).ravel() for name, value in one.tensors().items()])
+
+
+@ON_JAX
+def test_private_without_noise_or_clipping_is_train_on_batch():
+    """Regularisers included."""
+    one = secretive(dropout=0.0)
+    private = steps(one, X[:32], Y[:32], bound=1e9)
+    one.load(one.mli_get_current_weights().weights)
+    one.begin(np.random.default_rng(0))
+    before = one.tensors()
+    one.step(X[:32], Y[:32])
+    plain = [(value - before[name]).ravel() for name, value in one.tensors().items()]
+    np.testing.assert_allclose(private, np.concatenate(plain), atol=2e-3)
+
+
+@ON_JAX
+def test_private_steps_are_clipped_and_noisy():
+    """One record moves the gradient by no more than the bound; the noise is as asked for."""
+    model = small(optimizer=optimizers.SGD(1.0), outputs=3)
+    one = learner(model, privacy=PRIVACY)
+    plain = steps(one, X[:8], Y[:8], bound=0.5)
+    for size in (1.0, 1e30, np.inf, np.nan):
+        x = X[:9].copy()
+        x[8, 0] *= size
+        moved = steps(one, x, Y[:9], bound=0.5) - plain
+        assert np.linalg.norm(moved) <= (0.5 + 1e-5) / 32
+    wide = keras.Sequential([keras.Input((6,)), layers.Dense(3000)])
+    wide.compile(optimizer=optimizers.SGD(1.0), loss=LOGITS)
+    one = learner(wide, privacy=PRIVACY)
+    assert steps(one, X[:0], Y[:0], bound=2.0, noise=3.0).std() == pytest.approx(6 / 32, rel=0.03)
+
+
+@ON_JAX
+def test_private_training_is_paid_for():
+    """A private learner learns until its budget is spent, and then passes."""
+    one = secretive(steps=30, batch_size=48)
+    before = one.evaluate(one.mli_get_current_weights(), (X, Y))
+    for _ in range(2):
+        one.mli_accept_weights(one.mli_propose_weights())
+    assert one.evaluate(one.mli_get_current_weights(), (X, Y)) > before + 0.1
+    one = secretive(privacy=Privacy(train=DiffPrivConfig(2.0, 1e-4), releases=1))
+    one.mli_propose_weights()
+    one.noisy_step = one.step = lambda *_: pytest.fail("the data was touched")
+    last = one.mli_propose_weights()
+    assert last.training_summary.error_code is ErrorCodes.DP_BUDGET_EXCEEDED
+
+
+@ON_JAX
+def test_private_learner_keeps_every_promise(tmp_path):
+    """It passes the check that all learners must, with its budget on disk."""
+    privacy = Privacy(
+        train=DiffPrivConfig(50.0, 1e-4, noise_multiplier=1.0),
+        releases=40,
+        budget=tmp_path / "budget.sqlite",
+        witness=tmp_path / "witness",
+    )
+    check_learner(lambda: secretive(privacy=privacy, steps=2))
+
+
+def test_private_training_is_refused_where_it_cannot_be():
+    """By a layer that mixes samples, and on another backend, in one line."""
+    said = "never with BatchNormalization .* take GroupNormalization"
+    if keras.backend.backend() != "jax":
+        said = "not yet on torch: set the environment variable KERAS_BACKEND to jax"
+    with pytest.raises(UnsupportedModel, match=f"KerasLearner cannot train privately, {said}"):
+        learner(privacy=PRIVACY)
 
 
 def test_predicts_the_same_as_onnx():

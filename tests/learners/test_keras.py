@@ -23,7 +23,10 @@ def run(backend, *arguments):
 @pytest.mark.parametrize(
     ("backend", "which"),
     # Compiling makes jax the slow one: there, only what could differ by backend.
-    [("torch", ""), ("jax", "promise or itself or frozen or offset or fast or onnx or alone")],
+    [
+        ("torch", ""),
+        ("jax", "promise or itself or frozen or offset or fast or onnx or alone or private"),
+    ],
 )
 def test_keras_learners(backend, which):
     """What is promised of Keras learners holds on this backend."""

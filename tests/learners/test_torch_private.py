@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from colearn.collective import Collective
-from colearn.errors import UnsupportedModel
+from colearn.errors import LearnerError, UnsupportedModel
 from colearn.learners.torch import TorchLearner
 from colearn.learners.torch_private import clipped_sums, judged
 from colearn.learners.torch_tensors import trained
@@ -213,8 +213,6 @@ def test_private_and_plain_learners_mix():
         ({"max_grad_norm": 1.0}, "not yet with max_grad_norm: leave it out"),
         ({"autocast": torch.bfloat16}, "not yet with autocast"),
         ({"optimizer": torch.optim.LBFGS}, "not yet with LBFGS"),
-        ({"train": torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))},
-         "not yet from a dataset"),
     ],
 )  # fmt: skip
 def test_what_refuses_says_why(options, reason):
@@ -222,6 +220,145 @@ def test_what_refuses_says_why(options, reason):
     make = options.pop("module", dense)
     with pytest.raises(UnsupportedModel, match=f"TorchLearner cannot train privately, {reason}"):
         made(make, **options)
+
+
+class Named(nn.Module):
+    """Takes its inputs by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 2)
+
+    def forward(self, pixels, shift):
+        return self.layer(pixels.flatten(1) + shift)
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Samples that are read when they are asked for."""
+
+    def __init__(self, rows, change=lambda x: x):
+        self.rows, self.change, self.read = rows, change, []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        self.read.append(place)
+        row = self.rows[place]
+        return self.change(torch.from_numpy(X[row])), int(Y[row])
+
+
+def centred(items):
+    """Collates by the mean of the whole batch, which shows every sample in every other."""
+    x, y = torch.utils.data.default_collate(items)
+    return x - x.mean(0), y
+
+
+def by_name(items):
+    """Collates to inputs with names."""
+    x, y = torch.utils.data.default_collate(items)
+    return {"pixels": x, "shift": x[:, 0, 0, :1]}, y
+
+
+def loader(dataset, collate=None, **options):
+    """Return a loader of small batches."""
+    return torch.utils.data.DataLoader(dataset, collate_fn=collate, batch_size=8, **options)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_records_are_the_same_from_a_loader(workers, tmp_path):
+    """The same data is the same to the budget, train and vote alike, whatever form it has."""
+    budget = {"budget": tmp_path / "budget.sqlite", "witness": tmp_path / "witness"}
+    privacy = Privacy(train=PRIVACY.train, releases=3, **budget)
+    arrays = made(dense, privacy=privacy)
+    read = made(dense, privacy=privacy, train=loader(Pictures(range(300)), num_workers=workers))
+    for part in ("train_samples", "vote_samples"):
+        x, y = getattr(arrays, part)
+        found = [*getattr(read, part)[0].batches(np.array_split(np.arange(len(x)), 3))]
+        assert torch.equal(torch.cat([each for each, _ in found]), torch.from_numpy(x))
+        assert torch.equal(torch.cat([each for _, each in found]), torch.from_numpy(y))
+
+
+def test_loaders_are_read_by_poisson_sampling():
+    """Every step takes the rows that its coins say, of the train part alone; none may be too."""
+    data = Pictures(range(300))
+    one = made(dense, train=loader(data), batch_size=3, steps=8)
+    trained_on, sizes = set(), []
+    step = one.noisy_step
+    one.noisy_step = lambda x, y, *rest: (sizes.append(len(y)), step(x, y, *rest))
+    data.read.clear()
+    one.mli_propose_weights()
+    trained_on.update(data.read)
+    assert sum(sizes) == len(data.read)
+    assert len(set(sizes)) > 2
+    data.read.clear()
+    one.mli_test_weights(one.mli_get_current_weights())
+    assert not trained_on & set(data.read)
+    none = iter([np.arange(0), np.arange(2), np.arange(0)])
+    assert [len(y) for _, y in one.drawn(none)] == [0, 2, 0]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e30, np.nan])
+def test_no_sample_shows_in_anothers_inputs(size):
+    """Where a collate function mixes a batch, one record still moves the sum by the bound."""
+    sums = []
+    for count in (8, 9):
+        scale = torch.tensor([1.0] * 8 + [size])
+        data = [(torch.from_numpy(X[row]) * scale[row], int(Y[row])) for row in range(9)]
+        one = made(Twice, privacy=None, train=loader(data, centred), vote=(X, Y))
+        one.begin(RNG)
+        rows = one.joined([one.train_samples])[0]
+        ((x, y),) = rows.batches([np.arange(count)])
+        what = judged(
+            one._module,
+            one._trained,
+            functional.cross_entropy,
+            partial(functional.cross_entropy, reduction="none"),
+        )
+        sums.append(clipped_sums(what, x, y, 0.5))
+    moved = torch.cat([(sums[1][name] - sums[0][name]).flatten() for name in sums[0]])
+    assert moved.norm() <= 0.5 + 1e-5
+
+
+def test_inputs_with_names_train_privately():
+    """A module that is called by name is, one sample at a time, too."""
+    one = made(Named, train=loader(Pictures(range(60)), by_name))
+    start = one.mli_get_current_weights().weights
+    proposed = one.mli_propose_weights()
+    assert not np.array_equal(proposed.weights["layer.weight"], start["layer.weight"])
+    assert proposed.training_summary.dp_budget.consumed_epsilon > 0
+
+
+class Pooled(nn.Module):
+    """Takes pictures of any width."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.layer(x.mean(3).flatten(1))
+
+
+def ragged(items):
+    """Collates to as many columns as the first sample's label says."""
+    x, y = torch.utils.data.default_collate(items)
+    return x[..., : 4 + int(y[0])], y
+
+
+@pytest.mark.parametrize(
+    ("train", "error", "reason"),
+    [
+        (loader(Pictures(range(60), lambda x: x + torch.randn(1))), UnsupportedModel,
+         "the dataset gives other values each time it is read"),
+        (loader(Pictures(range(60)), ragged), LearnerError, "expected tensors of one shape"),
+    ],
+)  # fmt: skip
+def test_loaders_that_cannot_be_private_say_why(train, error, reason):
+    """Where records cannot be told apart, or show by their shape, in one line."""
+    with pytest.raises(error, match=reason) as refusal:
+        made(Pooled, train=train)
+    assert "\n" not in str(refusal.value)
 
 
 def test_control_flow_by_values_is_refused():

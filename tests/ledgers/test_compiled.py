@@ -63,14 +63,19 @@ def test_it_fits_on_any_chain_and_its_functions_say_what_they_do() -> None:
 
     What a wallet shows of each function says what it does (NatSpec).
     """
-    formats = ["bytecode_runtime", "opcodes_runtime", "userdoc"]
+    formats = ["bytecode_runtime", "opcodes_runtime", "userdoc", "devdoc"]
     output = compile_code(source(), output_formats=formats)
     assert len(output["bytecode_runtime"]) // 2 - 1 <= 24_576
     opcodes = set(output["opcodes_runtime"].split())
     assert not opcodes & {"CALL", "CALLCODE", "DELEGATECALL", "SELFDESTRUCT", "PREVRANDAO"}
     described = {signature.partition("(")[0] for signature in output["userdoc"]["methods"]}
-    functions = {each["name"] for each in compiled()["abi"] if each["type"] == "function"}
-    assert described == functions - {"experiment"}
+    functions = {each["name"]: each for each in compiled()["abi"] if each["type"] == "function"}
+    assert described == functions.keys() - {"experiment"}
+    for signature, said in output["devdoc"]["methods"].items():
+        if (function := functions.get(signature.partition("(")[0])) is None:
+            continue  # the constructor
+        assert said.get("params", {}).keys() == {each["name"] for each in function["inputs"]}
+        assert ("returns" in said) == bool(function["outputs"])
 
 
 def test_every_refusal_has_its_error() -> None:

@@ -10,6 +10,7 @@ import pytest
 from colearn.errors import BudgetError, ConfigError
 from colearn.ml_interface import DiffPrivConfig
 from colearn.privacy.accounting import Event, epsilon
+from colearn.privacy.assignment import record_digests
 from colearn.privacy.config import (
     Privacy,
     VotePrivacy,
@@ -21,6 +22,7 @@ from colearn.privacy.config import (
 from colearn.privacy.guard import Guard
 
 X, Y = np.random.default_rng(0).normal(size=(1_000, 3)), np.zeros(1_000)
+DIGESTS = record_digests(X, Y)
 
 
 @pytest.mark.parametrize(("name", "train", "votes"), [("standard", 8, 2), ("strict", 3, 1)])
@@ -38,7 +40,7 @@ def test_presets(name, train, votes):
 def test_a_preset_keeps_its_budget_to_the_last_release(name):
     """All planned votes and trainings together cost no more than the preset says."""
     config = preset(name, samples=1_000, releases=7)
-    guard = Guard(config, X, Y, steps=30, batch_size=32)
+    guard = Guard(config, DIGESTS, steps=30, batch_size=32)
     delta = config.votes.delta
     votes = Event(guard.votes.sigma, steps=100)
     assert config.votes.epsilon * 0.99 < epsilon([votes], delta) <= config.votes.epsilon
@@ -51,10 +53,10 @@ def test_a_preset_keeps_its_budget_to_the_last_release(name):
 def test_noise_that_is_given_is_used():
     """A given noise multiplier stands; too little for even one training is refused."""
     config = Privacy(train=DiffPrivConfig(8.0, 1e-5, noise_multiplier=4.0))
-    assert Guard(config, X, Y, steps=3, batch_size=32).training.plan.noise_multiplier == 4.0
+    assert Guard(config, DIGESTS, steps=3, batch_size=32).training.plan.noise_multiplier == 4.0
     config = Privacy(train=DiffPrivConfig(1.0, 1e-5, noise_multiplier=0.5))
     with pytest.raises(ConfigError, match=r"noise_multiplier 0\.5 is too little for a single"):
-        Guard(config, X, Y, steps=30, batch_size=32)
+        Guard(config, DIGESTS, steps=30, batch_size=32)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_noise_that_is_given_is_used():
         (lambda: Privacy(train=DiffPrivConfig(1, 1e-5, 0)), "max_grad_norm 0 is refused"),
         (lambda: Privacy(train=DiffPrivConfig(1, 1e-5, 1, 0)), "noise_multiplier 0 is refused"),
         (lambda: preset("strict", samples=0, releases=1), "samples 0 is refused"),
-        (lambda: Guard(Privacy(), X, Y, steps=1, batch_size=1), "protects neither"),
+        (lambda: Guard(Privacy(), DIGESTS, steps=1, batch_size=1), "protects neither"),
     ],
 )
 def test_refusals(make, reason):
@@ -104,7 +106,7 @@ def test_a_guard_uses_the_default_witness(monkeypatch, tmp_path):
     """A second budget for data that has one is refused, wherever it is put."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     votes = VotePrivacy(epsilon=2.0, delta=1e-5)
-    guard = Guard(Privacy(votes=votes, budget=tmp_path / "one"), X, Y, steps=1, batch_size=1)
+    guard = Guard(Privacy(votes=votes, budget=tmp_path / "one"), DIGESTS, steps=1, batch_size=1)
     guard.votes.vote("key", lambda: (Y, Y))
     with pytest.raises(BudgetError, match="has seen 3 writes of one for this data"):
-        Guard(Privacy(votes=votes, budget=tmp_path / "two"), X, Y, steps=1, batch_size=1)
+        Guard(Privacy(votes=votes, budget=tmp_path / "two"), DIGESTS, steps=1, batch_size=1)

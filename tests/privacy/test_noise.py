@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
+from scipy.stats import chisquare, kstest, norm
 
-from colearn.privacy.noise import discrete_gaussian, secret_generator
+from colearn.privacy.noise import discrete_gaussian, gaussian, secret_generator
 
 DRAWS = 20_000
 
@@ -35,6 +35,41 @@ def test_a_large_variance_is_a_gaussian():
     drawn = np.array([discrete_gaussian(Fraction(scale**2)) for _ in range(DRAWS)]) / 2**20
     assert drawn.std() == pytest.approx(20, rel=0.05)
     assert abs(drawn.mean()) < 1
+
+
+def test_fast_noise_is_normal():
+    """By Kolmogorov and Smirnov's test, in the far tail, and with nothing shared by a pair."""
+    drawn = gaussian(np.random.default_rng(1), (2_000_000,), np.float32).astype(np.float64)
+    assert kstest(drawn, "norm").pvalue > 1e-3
+    assert (drawn**4).mean() == pytest.approx(3, abs=0.03)
+    beyond = 2 * norm.sf(4.5) * len(drawn)
+    assert (abs(drawn) > 4.5).sum() == pytest.approx(beyond, abs=5 * beyond**0.5)
+    one, other = drawn.reshape(2, -1)
+    for first, second in ((one, other), (one**2, other**2), (one[1:], one[:-1])):
+        assert abs(np.corrcoef(first, second)[0, 1]) < 5e-3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 7)])
+def test_noise_is_as_fine_as_what_it_hides(shape, dtype):
+    """Of any shape, finite, and in float64 with all bits of it."""
+    drawn = gaussian(secret_generator(), shape, dtype)
+    assert (drawn.shape, drawn.dtype) == (shape, dtype)
+    assert np.isfinite(drawn).all()
+    if drawn.size and dtype is np.float64:
+        assert (drawn != drawn.astype(np.float32)).any()
+
+
+def test_the_rarest_bits_give_finite_noise():
+    """A radius of zero bits is the largest there is, and no infinity."""
+
+    class Bits:
+        def integers(self, *_, **__):
+            return np.array([0, -1, 2**62], np.int64)
+
+    drawn = gaussian(Bits(), (6,), np.float32)
+    assert np.isfinite(drawn).all()
+    assert 6.6 < abs(drawn).max() < 6.7
 
 
 def test_no_seed_governs_it():

@@ -180,6 +180,17 @@ def test_wrong_bytes_are_corrupt_and_silence_is_missing():
                 bob.store.open(DIGEST, len(BLOB))
 
 
+@pytest.mark.parametrize("behave", [corrupt, long], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("reachable", [True, False])
+def test_what_a_third_member_gives_is_not_held_against_who_announced_it(behave, reachable):
+    """The proposer is away, cid lies in its place: the blob is missing, so bob abstains."""
+    with rogue(behave) as url, rogue(babbles) as away, join("bob") as bob:
+        for name, at in (("ada", away), ("cid", url))[not reachable :]:
+            bob.book.receive(KeyedSigner(name).sign(Endpoint(sender=name, counter=1, url=at)))
+        with pytest.raises(BlobMissing, match=HOSTILE[behave]):
+            bob.store.open(DIGEST, len(BLOB))
+
+
 def test_a_broken_transfer_goes_on_where_it_was():
     """Two ends of the connection later the blob is whole, and no byte came twice."""
     given = []

@@ -1,4 +1,4 @@
-"""Stores and boards in object stores: a folder, memory, and a real S3 server if there is one."""
+"""Stores and boards in object stores: memory and a folder, no server of a cloud."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from itertools import count
 
 import pytest
 from members import EXPERIMENT, PROPOSAL, KeyedSigner, ballot
+from msgspec.structs import replace
 
 from colearn.boards.local import LocalBoard
 from colearn.boards.objects import ObjectBoard
 from colearn.errors import BlobCorrupt, BlobMissing, ConfigError, Equivocation
 from colearn.ledgers.local import LocalLedger
 from colearn.peers.bucket import bucket
-from colearn.records import Candidate, Choice, Pass, Scores, digest_of, encode
+from colearn.records import Ballot, Candidate, Choice, Pass, Scores, digest_of, encode
 from colearn.stores.objects import ObjectStore
 from colearn.testing import check_board, check_store
 
@@ -116,8 +117,8 @@ def test_notes_that_are_not_their_senders_are_left_out(make):
     misplaced = encode(KeyedSigner("bob").sign(Candidate(1, "bob", PROPOSAL)))
     for name, content in {
         ada._path(forged): encode(forged),
-        f"{folder}/candidate-{digest_of([b'cid'])[:40]}": misplaced,
-        f"{folder}/giant": bytes(20_000),
+        f"{folder}/candidate-{digest_of([b'cid'])[:40]}-{digest_of([misplaced])[:40]}": misplaced,
+        ada._path(ballot("cid", Choice.REJECT)): bytes(20_000),
         f"{folder}/nonsense": b"\xff",
         ada._path(ballot("eve")): encode(ballot("eve")),
     }.items():
@@ -125,6 +126,85 @@ def test_notes_that_are_not_their_senders_are_left_out(make):
     assert ada.read(0) == []
     board_of("cid", shared).post(ballot("cid"))
     assert ada.read(0) == [ballot("cid")]
+
+
+def test_nobody_takes_the_place_of_anothers_note(make):
+    """Junk and forgeries at every name of bob's block neither his post nor his readers."""
+    shared = make()
+    ada, bob = board_of("ada", shared), board_of("bob", shared)
+    forged = Ballot(0, "bob", PROPOSAL, Choice.REJECT, "0" * 64)
+    path = bob._path(ballot("bob"))
+    for name in (path, path.rpartition("-")[0], bob._path(forged)):
+        shared.put(name, encode(forged))
+    assert ada.read(0) == []
+    bob.post(ballot("bob"))
+    assert ada.read(0) == bob.read(0) == [ballot("bob")]
+
+
+def test_of_two_notes_that_one_sender_signed_the_older_counts(make):
+    """A member that signs both ways is read one way, and stops nobody."""
+    shared = make()
+    first, second = ballot("bob"), ballot("bob", Choice.REJECT)
+    ada = board_of("ada", shared)
+    for note in (first, second):
+        shared.put(ada._path(note), encode(note))
+    assert ada.read(0) == [first]
+    ada.post(ballot("ada"))
+    assert board_of("cid", shared).read(0) == [first, ballot("ada")]
+
+
+class Flaky:
+    """A bucket that fails to give objects, so often."""
+
+    def __init__(self, shared, failures):
+        self._shared, self._failures = shared, failures
+
+    def get(self, path):
+        if self._failures:
+            self._failures -= 1
+            raise OSError("connection reset")
+        return self._shared.get(path)
+
+    def __getattr__(self, name):
+        return getattr(self._shared, name)
+
+
+def test_a_note_that_cannot_be_read_once_is_read_the_next_time(make):
+    """One failed read costs a look, not the note."""
+    shared = make()
+    board_of("bob", shared).post(ballot("bob"))
+    ada = board_of("ada", Flaky(shared, 1))
+    assert ada.read(0) == []
+    assert ada.read(0) == [ballot("bob")]
+
+
+def test_a_note_of_a_member_that_the_ledger_shows_later_is_read_then(make):
+    """Whose node lags takes a newcomer's note once it knows the newcomer."""
+    shared, ledger = make(), LocalLedger(EXPERIMENT)
+    signed = KeyedSigner("eve").sign(Ballot(0, "eve", PROPOSAL, Choice.APPROVE))
+    board_of("eve", shared).post(signed)
+    members = ["ada", "bob", "cid"]
+    ada = ObjectBoard(
+        shared,
+        LocalBoard(EXPERIMENT),
+        experiment=EXPERIMENT,
+        view=lambda: replace(ledger.view(), members=tuple(members)),
+        signer=KeyedSigner("ada"),
+    )
+    assert ada.read(0) == []
+    members.append("eve")
+    assert ada.read(0) == [signed]
+
+
+def test_what_can_never_be_a_note_is_fetched_once(make):
+    """Junk under a member's name costs each reader one look."""
+    shared = make()
+    ada = board_of("ada", shared)
+    shared.put(ada._path(ballot("bob")), b"junk")
+    assert ada.read(0) == []
+    ada._bucket = Flaky(shared, 1)
+    assert ada.read(0) == []
+    assert ada._bucket._failures == 1
 
 
 @pytest.mark.parametrize("url", ["", "s3://", "ftp://x/y", "bucket", "https://example.org/x"])

@@ -66,6 +66,14 @@ def test_z_sets_how_clearly_worse_is_rejected():
     assert NotWorse(z=1.6).vote(before, after, CLASSES) is True
 
 
+@pytest.mark.parametrize(("errors", "approves"), [(1.9, True), (2.1, False)])
+def test_not_worse_allows_two_standard_errors(errors, approves):
+    """An experiment's `not-worse` rejects from two standard errors on."""
+    before, after = losses(0.0)
+    after = after + errors * (before - after).std(ddof=1) / np.sqrt(8)
+    assert policy("not-worse").vote(before, after, CLASSES) is approves
+
+
 def test_single_sample_must_not_lose():
     """With one sample there is no standard error: any loss is a no."""
     one = np.ones(1)

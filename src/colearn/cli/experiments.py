@@ -62,7 +62,7 @@ def init(
         vote_seconds: Time voters have after a proposal.
         reveal_seconds: 0 for open votes. Else votes are secret at first: members commit
             to them within the time to vote, and have this time to reveal them.
-        option: NAME=VALUE, given to the task (split, vote, learning_rate,
+        option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
             default what suits the method.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
@@ -85,7 +85,13 @@ def init(
         check_name(privacy)
     options = dict(map(_option, option))
     if not is_factory(task):
-        chosen = tasks.suited(tasks.get(task), trusted=bool(trusted), method=method, rounds=rounds)
+        framework = options.get("learner")
+        chosen = tasks.suited(
+            tasks.get(task, None if framework is None else str(framework)),
+            trusted=bool(trusted),
+            method=method,
+            rounds=rounds,
+        )
         method, rounds = chosen.method, chosen.rounds
         options.setdefault("vote", chosen.vote)
     elif rounds is None:

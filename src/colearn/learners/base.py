@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -67,8 +67,8 @@ class FrameworkLearner(MachineLearningInterface):
     - `losses`, `errors`, `score`: judge it,
     - `native`, `onnx`: copy it, for use outside colearn.
 
-    One that learns from other things than arrays also fills `checked`, `take` and
-    `mini_batches`.
+    One that learns from other things than arrays also fills `checked`, `take`,
+    `mini_batches`, and for privacy `joined`, `digests` and `drawn`.
 
     Args:
         train: Private samples to train on.
@@ -230,9 +230,8 @@ class FrameworkLearner(MachineLearningInterface):
         """
         self.load(tensors)
         self.begin(rng)
-        for rows in plan.batches(rng):
-            x, y = self.train_samples
-            self.noisy_step(x[rows], y[rows], plan, rng)
+        for x, y in self.drawn(plan.batches(rng)):
+            self.noisy_step(x, y, plan, rng)
             if self.offset is not None:
                 self.shift(self.offset)
         return self.tensors()
@@ -252,6 +251,31 @@ class FrameworkLearner(MachineLearningInterface):
         """Return some of the samples."""
         x, y = samples
         return x[rows], y[rows]
+
+    def joined(self, parts: Sequence[Samples]) -> Samples:
+        """Return samples of several parts as one, in which records can be told apart.
+
+        Raises:
+            UnsupportedModel: They cannot.
+        """
+        if not all(isinstance(array, np.ndarray) for part in parts for array in part):
+            raise UnsupportedModel(
+                f"{type(self).__name__} can tell its records apart only in arrays: "
+                "give the samples as arrays to keep them private"
+            )
+        x, y = (np.concatenate([part[axis] for part in parts]) for axis in (0, 1))
+        return x, y
+
+    def digests(self, samples: Samples) -> list[bytes]:
+        """Return the hash of each record; the same record has the same one, whoever asks."""
+        from colearn.privacy.assignment import record_digests  # noqa: PLC0415 - for who asks
+
+        return record_digests(*samples)
+
+    def drawn(self, batches: Iterator[NDArray[np.intp]]) -> Iterator[Samples]:
+        """Yield the train samples of these rows, of which there may be none."""
+        for rows in batches:
+            yield self.take(self.train_samples, rows)
 
     def mini_batches(self, rng: np.random.Generator) -> Iterator[Samples]:
         """Yield what each `step` trains on."""

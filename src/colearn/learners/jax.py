@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError, MissingExtra, UnsupportedModel
+from colearn.learners import jax_private
 from colearn.learners.base import Options, Samples
 from colearn.learners.frozen import frozen_digest
 from colearn.learners.network import NetworkLearner, SampleErrors, no_optimiser
@@ -30,6 +31,8 @@ except ModuleNotFoundError:
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from colearn.privacy.guard import NoisySteps
 
 Tree = Any
 """A pytree of arrays."""
@@ -170,6 +173,29 @@ class JaxLearner(NetworkLearner):
         """Train on one mini-batch."""
         self._working = _stepped(*self._how, self._working, x, y, self._key)
 
+    def no_private_training(self) -> str | None:
+        """Why this model cannot be trained privately; None if it can."""
+        if jax.tree.leaves(self._model.batch_stats):
+            return (
+                "never with batch_stats: they mix the samples of a batch, and are means of them "
+                "without noise; take GroupNorm or LayerNorm in place of BatchNorm"
+            )
+        parameters = self._working.params
+        return jax_private.refusal(
+            _named({"params": parameters}),
+            partial(_clipped, *self._how[:2], parameters),
+            self.train_samples,
+        )
+
+    def noisy_step(
+        self, x: NDArray[Any], y: NDArray[Any], plan: NoisySteps, rng: np.random.Generator
+    ) -> None:
+        """Train on a batch of any size, 0 too, by clipped and noisy gradients."""
+        working = self._working
+        sums = partial(_clipped, *self._how[:2], working.params)
+        gradient = jax_private.noisy_mean(sums, working.params, (x, y), plan, rng)
+        self._working = _moved(self._optimizer, working, gradient, working.batch_stats)
+
     def set_offset(self, offset: Tensors | None) -> None:
         """Add these to the parameters after each step; statistics are left alone."""
         super().set_offset(offset)
@@ -239,10 +265,30 @@ def _stepped(  # noqa: PLR0917 - jit takes what is static by position
         )
         return loss(outputs, y).mean(), stats
 
-    gradient, stats = jax.grad(mean_loss, has_aux=True)(working.params)
+    moved: _Working = _moved(optimizer, working, *jax.grad(mean_loss, has_aux=True)(working.params))
+    return moved
+
+
+@partial(jax.jit, static_argnums=0)
+def _moved(optimizer: Any, working: _Working, gradient: Tree, stats: Tree) -> _Working:
+    """What the optimiser makes of a gradient."""
     updates, optimizer_state = optimizer.update(gradient, working.optimizer, working.params)
     params = optax.apply_updates(working.params, updates)
     return _Working(params, stats, optimizer_state, working.steps + 1)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _clipped(train: Any, loss: Loss, params: Tree, part: jax_private.Part, bound: Any) -> Tree:
+    """The sum of the samples' clipped gradients, by a model without statistics."""
+
+    def gradient(x: Any, y: Any, draw: Any) -> Tree:
+        def own_loss(params: Tree) -> Any:
+            outputs, _ = train(params, {}, x[None], jax.random.key(draw))
+            return loss(outputs, y[None]).mean()
+
+        return jax.grad(own_loss)(params)
+
+    return jax_private.clipped_sum(gradient, part, bound)
 
 
 @partial(jax.jit, static_argnums=0)

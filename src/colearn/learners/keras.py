@@ -33,6 +33,8 @@ except ModuleNotFoundError as reason:
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.privacy.guard import NoisySteps
+
 _RANDOM = Lock()
 """On torch, what is random draws from a generator that all threads share: one trains at a time."""
 
@@ -68,12 +70,13 @@ class KerasLearner(NetworkLearner):
         **options: Unpack[Options],
     ) -> None:
         self._model = _copied(model)
-        self._loss = keras.losses.get(model.loss)
+        loss = keras.losses.get(model.loss)
+        self._judge = getattr(loss, "call", loss)  # a loss object's mean would hide samples
         self._own = _travelling(self._model)
         self._seeds = _seeds(self._model)
         self._fresh = [np.array(_array(each)) for each in self._model.optimizer.variables]
         # The loss of one score a sample says whether it reads logits or probabilities.
-        logits = getattr(self._loss, "_fn_kwargs", {}).get("from_logits", False)
+        logits = getattr(loss, "_fn_kwargs", {}).get("from_logits", False)
         self.boundary = 0.0 if logits else 0.5
         frozen = {
             f"{place}.{each.name}": np.array(_array(each))
@@ -107,6 +110,25 @@ class KerasLearner(NetworkLearner):
         """Train on one mini-batch."""
         self._model.train_on_batch(x, y)
 
+    def no_private_training(self) -> str | None:
+        """Why this model cannot be trained privately; None if it can."""
+        backend = keras.backend.backend()
+        if backend != "jax":
+            return (
+                f"not yet on {backend}: set the environment variable KERAS_BACKEND to jax before "
+                "Keras is first imported"
+            )
+        from colearn.learners.keras_private import PrivateSteps  # noqa: PLC0415 - needs jax
+
+        self._private = PrivateSteps(self._model, self._judge, self._seeds)
+        return self._private.refusal(self.train_samples)
+
+    def noisy_step(
+        self, x: NDArray[Any], y: NDArray[Any], plan: NoisySteps, rng: np.random.Generator
+    ) -> None:
+        """Train on a batch of any size, 0 too, by clipped and noisy gradients."""
+        self._private.step((x, y), plan, rng)
+
     def set_offset(self, offset: Tensors | None) -> None:
         """Add these to the trained weights after each step; statistics are left alone."""
         super().set_offset(offset)
@@ -127,8 +149,9 @@ class KerasLearner(NetworkLearner):
 
     def sample_losses(self, outputs: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
         """Return the losses of outputs."""
-        judge = getattr(self._loss, "call", self._loss)  # a loss object's mean would hide samples
-        return _array(judge(keras.ops.convert_to_tensor(y), keras.ops.convert_to_tensor(outputs)))
+        return _array(
+            self._judge(keras.ops.convert_to_tensor(y), keras.ops.convert_to_tensor(outputs))
+        )
 
     def try_out(self, x: NDArray[Any], y: NDArray[Any]) -> None:
         """Judge two samples."""

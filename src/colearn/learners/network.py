@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -17,6 +18,8 @@ from colearn.protocols import Tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from colearn.privacy.guard import NoisySteps
 
 _JUDGED_AT_ONCE = 4  # times the batch size: without gradients there is room for more
 
@@ -105,12 +108,15 @@ class NetworkLearner(FrameworkLearner):
 
     def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """Return new tensors, trained from those given: a pure function with the data."""
-        try:
+        with _told():
             return super().train(tensors, rng)
-        except ColearnError:
-            raise
-        except Exception as reason:
-            raise LearnerError(f"training failed: {one_line(reason):.300}") from reason
+
+    def train_privately(
+        self, tensors: Tensors, plan: NoisySteps, rng: np.random.Generator
+    ) -> dict[str, NDArray[np.generic]]:
+        """Return new tensors, trained by clipped and noisy gradients."""
+        with _told():
+            return super().train_privately(tensors, plan, rng)
 
     def losses(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Each sample's loss; where it has many targets, their mean."""
@@ -147,6 +153,17 @@ class NetworkLearner(FrameworkLearner):
             rows = np.minimum(np.arange(start, start + size), len(x) - 1)
             parts.append(self.outputs(x[rows])[: len(x) - start])
         return np.concatenate(parts)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one line what a framework says in many."""
+    try:
+        yield
+    except ColearnError:
+        raise
+    except Exception as reason:
+        raise LearnerError(f"training failed: {one_line(reason):.300}") from reason
 
 
 def _each(values: NDArray[Any], samples: int) -> NDArray[np.float64]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from colearn.errors import UnsupportedModel
 from colearn.learners.base import FrameworkLearner
 from colearn.ml_interface import ErrorCodes, ProposedWeights, Weights
@@ -84,19 +82,16 @@ def guard(learner: FrameworkLearner, privacy: Privacy, parts: Sequence[Samples])
     """Make the guard of a learner whose records are all of these parts.
 
     Raises:
-        UnsupportedModel: It cannot train privately, or its samples are no arrays.
+        UnsupportedModel: It cannot train privately, or cannot tell its records apart.
     """
     if privacy.train is not None and (reason := learner.no_private_training()):
         raise UnsupportedModel(f"{type(learner).__name__} cannot train privately, {reason}")
-    if not all(isinstance(array, np.ndarray) for part in parts for array in part):
-        raise UnsupportedModel(
-            f"{type(learner).__name__} can tell its records apart only in arrays: "
-            "give the samples as arrays to keep them private"
-        )
-    x, y = (np.concatenate([part[axis] for part in parts]) for axis in (0, 1))
-    made = Guard(privacy, x, y, steps=learner.steps, batch_size=learner.batch_size)
-    learner.train_samples = x[made.parts.train], y[made.parts.train]
-    learner.vote_samples = x[made.parts.vote], y[made.parts.vote]
+    records = learner.joined(parts)
+    made = Guard(
+        privacy, learner.digests(records), steps=learner.steps, batch_size=learner.batch_size
+    )
+    learner.train_samples = learner.take(records, made.parts.train)
+    learner.vote_samples = learner.take(records, made.parts.vote)
     return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from threading import Lock
@@ -22,6 +22,7 @@ from colearn.errors import (
     ConfigError,
     LearnerError,
     MissingExtra,
+    UnsupportedModel,
 )
 from colearn.learners.base import FrameworkLearner, Samples, TrainingOptions
 from colearn.learners.frozen import FROZEN, check_frozen, frozen_digest
@@ -36,7 +37,14 @@ try:
 except ModuleNotFoundError:
     raise MissingExtra("TorchLearner", "torch", "torch") from None
 
-from colearn.learners.torch_batches import Rows, TorchSamples, batches_in_order, checked, moved
+from colearn.learners.torch_batches import (
+    Rows,
+    TorchSamples,
+    batches_in_order,
+    checked,
+    digests,
+    moved,
+)
 from colearn.learners.torch_tensors import copied, frozen, trained, travelling, view, write
 
 if TYPE_CHECKING:
@@ -135,6 +143,43 @@ class TorchLearner(FrameworkLearner):
         x: Any = samples[0]
         return (x.take(rows), None) if isinstance(x, Rows) else super().take(samples, rows)  # type: ignore[return-value]
 
+    def joined(self, parts: Sequence[Samples]) -> Samples:
+        """Return samples of several parts as one, in which records can be told apart."""
+        rows: list[Any] = [part[0] for part in parts]
+        if not any(isinstance(each, Rows) for each in rows):
+            return super().joined(parts)
+        if not all(isinstance(each, Rows) for each in rows):
+            raise UnsupportedModel(
+                "some samples are arrays and some come from a dataset: "
+                "give all in one form to keep them private"
+            )
+        return rows[0].apart(rows[1:]), None  # type: ignore[return-value]
+
+    def digests(self, samples: Samples) -> list[bytes]:
+        """Return the hash of each record; what is read from a dataset is read twice."""
+        x: Any = samples[0]
+        if not isinstance(x, Rows):
+            return super().digests(samples)
+        with torch.random.fork_rng([]):
+            found, again = (digests(x, self.batch_size) for _ in range(2))
+        if found != again:
+            raise UnsupportedModel(
+                "the dataset gives other values each time it is read, so that its records cannot "
+                "be told apart: take what is random out of it, and into the module"
+            )
+        return found
+
+    def drawn(self, batches: Iterator[NDArray[np.intp]]) -> Iterator[Samples]:
+        """Yield the train samples of these rows, of which there may be none."""
+        x: Any = self.train_samples[0]
+        if not isinstance(x, Rows):
+            yield from super().drawn(batches)
+            return
+        rows = list(batches)
+        read = x.batches(each for each in rows if len(each))
+        for each in rows:
+            yield next(read) if len(each) else (np.empty(0), np.empty(0))
+
     def mini_batches(self, rng: np.random.Generator) -> Iterator[Samples]:
         """Yield what each `step` trains on."""
         x: Any = self.train_samples[0]
@@ -215,9 +260,6 @@ class TorchLearner(FrameworkLearner):
         for name, given in (("max_grad_norm", self._max_grad_norm), ("autocast", self._autocast)):
             if given is not None:
                 return f"not yet with {name}: leave it out, gradients are clipped one by one"
-        x: Any = self.train_samples[0]
-        if isinstance(x, Rows):
-            return "not yet from a dataset or loader: give the samples as arrays"
         self.begin(np.random.default_rng())
         try:
             reason = torch_private.refusal(self._module, self._optimizer)
@@ -225,10 +267,11 @@ class TorchLearner(FrameworkLearner):
                 self._gradients = torch_private.judged(
                     self._module, self._trained, self._loss, self._sample_losses
                 )
-                x, y = moved((x[:2], self.train_samples[1][:2]), self._device, self._dtype)
+                few = next(batches_in_order(*self.joined([self.train_samples]), 2))
+                x, y = moved(few, self._device, self._dtype)
                 with torch.random.fork_rng([]):
                     torch_private.clipped_sums(self._gradients, x, y, 1.0)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
             reason = f"not yet: torch.func gives no gradients of its single samples, {error}"
         finally:
             self._forget_training()

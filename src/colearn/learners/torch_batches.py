@@ -7,19 +7,23 @@ the learner's choice alone: training must follow from its seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from blake3 import blake3
 
 from colearn.errors import LearnerError, MissingExtra
 from colearn.learners.base import checked_samples
 
 try:
     import torch
-    from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+    from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 except ModuleNotFoundError:
     raise MissingExtra("TorchLearner", "torch", "torch") from None
+
+from colearn.learners.torch_tensors import view
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,20 +37,20 @@ class Rows:
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
-        self._dataset: Any = loader.dataset
+        self.dataset: Any = loader.dataset
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._dataset)
+        return len(self.dataset)
 
     def take(self, rows: NDArray[np.intp]) -> Rows:
         """Return some of them."""
-        return Rows(self._reading(Subset(self._dataset, rows.tolist())))
+        return Rows(self._reading(Subset(self.dataset, rows.tolist())))
 
     def batches(self, rows: Iterable[NDArray[np.intp]]) -> Iterator[tuple[Any, Any]]:
         """Yield these rows, batch by batch; workers draw their seeds from torch."""
         sampler = [part.tolist() for part in rows]
-        for batch in self._reading(self._dataset, batch_sampler=sampler):
+        for batch in self._reading(self.dataset, batch_sampler=sampler):
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise LearnerError(
                     f"a batch of the dataset is a {type(batch).__name__}: expected a pair, inputs "
@@ -54,18 +58,61 @@ class Rows:
                 )
             yield batch[0], batch[1]
 
+    def apart(self, others: Sequence[Rows]) -> Rows:
+        """Return these and others' rows as one, each collated by itself: none sees another."""
+        joined: Any = ConcatDataset([each.dataset for each in (self, *others)])
+        collate = partial(_collated_apart, self._loader.collate_fn)
+        return Rows(self._reading(joined, collate_fn=collate))
+
     def _reading(self, dataset: Any, **how: Any) -> DataLoader[Any]:
         """Return a loader that reads like the one given."""
         given = self._loader
+        how.setdefault("collate_fn", given.collate_fn)
         return DataLoader(
             dataset,
-            collate_fn=given.collate_fn,
             num_workers=given.num_workers,
             pin_memory=given.pin_memory,
             worker_init_fn=given.worker_init_fn,
             multiprocessing_context=given.multiprocessing_context,
             **how,
         )
+
+
+def _collated_apart(collate: Callable[[list[Any]], Any], rows: list[Any]) -> Any:
+    """A batch of rows that have been collated one by one."""
+    batches = [collate([row]) for row in rows]
+    if not all(isinstance(batch, tuple | list) and len(batch) == 2 for batch in batches):
+        return batches[0]  # whoever reads it says what is wrong
+    return tuple(_stacked([batch[part] for batch in batches]) for part in (0, 1))
+
+
+def _stacked(parts: list[Any]) -> Any:
+    if isinstance(parts[0], Mapping):
+        return {name: _stacked([part[name] for part in parts]) for name in parts[0]}
+    shapes = {tuple(part.shape) for part in parts if isinstance(part, torch.Tensor)}
+    if len(shapes) != 1 or not all(isinstance(part, torch.Tensor) for part in parts):
+        raise LearnerError(
+            f"records read one by one have shapes {sorted(shapes)}: expected tensors of one shape, "
+            "so that none shows by what it is padded with; fill them up to one length"
+        )
+    return torch.cat(parts)
+
+
+def digests(rows: Rows, size: int) -> list[bytes]:
+    """The hash of each record, read in batches of a size; as of the same records in arrays."""
+    found = []
+    for x, y in batches_in_order(rows, None, size):
+        named = sorted(x.items()) if isinstance(x, Mapping) else [("", x)]
+        for row in range(len(y)):
+            mark = blake3()
+            for name, tensor in named:
+                mark.update(name.encode()).update(_bytes(tensor[row]))
+            found.append(mark.update(_bytes(y[row])).digest())
+    return found
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return np.ascontiguousarray(view(tensor.detach().cpu())).tobytes()
 
 
 def checked(name: str, samples: TorchSamples, *, like: tuple[Any, Any] | None) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from colearn.errors import MissingExtra
+from colearn.privacy.noise import gaussian
 
 try:
     import torch
@@ -38,6 +39,9 @@ _LOSSES = (
     nn.functional.huber_loss,
 )
 _LOSS_MODULES = (nn.CrossEntropyLoss, nn.MSELoss, nn.L1Loss, nn.BCEWithLogitsLoss, nn.HuberLoss)
+
+Inputs = torch.Tensor | dict[str, torch.Tensor]
+"""A batch's, shape (n, ...), or by name where the module takes them so."""
 
 Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(outputs, targets) → each sample's loss."""
@@ -96,7 +100,7 @@ def refusal(module: nn.Module, optimizer: torch.optim.Optimizer) -> str | None:
 
 
 def noisy_gradients(
-    what: Judged, x: torch.Tensor, y: torch.Tensor, plan: NoisySteps, rng: np.random.Generator
+    what: Judged, x: Inputs, y: torch.Tensor, plan: NoisySteps, rng: np.random.Generator
 ) -> None:
     """Leave the mean of a batch's clipped gradients, with noise, in the parameters.
 
@@ -104,15 +108,13 @@ def noisy_gradients(
     """
     sums = clipped_sums(what, x, y, plan.max_grad_norm)
     for name, parameter in what.trained.items():
-        noise = np.asarray(rng.standard_normal(tuple(parameter.shape), dtype=np.float32))
-        drawn = torch.from_numpy(noise).to(parameter)
+        dtype = np.float64 if parameter.dtype is torch.float64 else np.float32
+        drawn = torch.from_numpy(gaussian(rng, tuple(parameter.shape), dtype)).to(parameter.device)
         parameter.grad = sums[name].add_(drawn, alpha=plan.deviation).div_(plan.batch_size)
 
 
 @torch.no_grad()
-def clipped_sums(
-    what: Judged, x: torch.Tensor, y: torch.Tensor, bound: float
-) -> dict[str, torch.Tensor]:
+def clipped_sums(what: Judged, x: Inputs, y: torch.Tensor, bound: float) -> dict[str, torch.Tensor]:
     """Sum of the samples' gradients, each clipped to an L2 norm over all parameters.
 
     A sample whose gradient is not finite counts nothing. There may be no samples.
@@ -121,9 +123,12 @@ def clipped_sums(
     at_once = max(1, _NUMBERS_AT_ONCE // numbers)
     gradients = _alone if what.by_layer is None else _by_layer
     sums: dict[str, torch.Tensor] = {}
-    for start in range(0, len(x), at_once):
+    for start in range(0, len(y), at_once):
         part = slice(start, start + at_once)
-        for name, total in _clipped(gradients(what, x[part], y[part]), bound):
+        rows: Inputs = (
+            {name: each[part] for name, each in x.items()} if isinstance(x, dict) else x[part]
+        )
+        for name, total in _clipped(gradients(what, rows, y[part]), bound):
             sums[name] = total if name not in sums else sums[name].add_(total)
     if not sums:
         return {name: torch.zeros_like(each) for name, each in what.trained.items()}
@@ -151,7 +156,7 @@ def _clipped(gradients: Sequence[_Gradients], bound: float) -> Iterator[tuple[st
         yield each.name, each.total(shares, counting)
 
 
-def _alone(what: Judged, x: torch.Tensor, y: torch.Tensor) -> list[_Gradients]:
+def _alone(what: Judged, x: Inputs, y: torch.Tensor) -> list[_Gradients]:
     """Each sample's gradient by itself; the module sees batches of one."""
     fixed = {
         name: each.detach()
@@ -159,8 +164,12 @@ def _alone(what: Judged, x: torch.Tensor, y: torch.Tensor) -> list[_Gradients]:
         if name not in what.trained
     }
 
-    def loss(parameters: dict[str, torch.Tensor], row: torch.Tensor, target: Any) -> torch.Tensor:
-        outputs = functional_call(what.module, {**fixed, **parameters}, (row.unsqueeze(0),))
+    def loss(parameters: dict[str, torch.Tensor], row: Any, target: Any) -> torch.Tensor:
+        named = isinstance(row, dict)
+        alone = {name: each.unsqueeze(0) for name, each in row.items()} if named else None
+        outputs = functional_call(
+            what.module, {**fixed, **parameters}, () if named else (row.unsqueeze(0),), alone
+        )
         return what.losses(outputs, target.unsqueeze(0)).mean()
 
     parameters = {name: each.detach() for name, each in what.trained.items()}
@@ -179,7 +188,7 @@ def _whole(name: str, single: torch.Tensor) -> _Gradients:
     return _Gradients(name, flat.square().sum(1), total)
 
 
-def _by_layer(what: Judged, x: torch.Tensor, y: torch.Tensor) -> list[_Gradients]:
+def _by_layer(what: Judged, x: Any, y: torch.Tensor) -> list[_Gradients]:
     """What each layer has seen, and its errors: no gradient but theirs is formed."""
     names = {id(parameter): name for name, parameter in what.trained.items()}
     seen = []

@@ -28,7 +28,7 @@ METHODS: dict[str, Method] = {
             "shield",
             partial(nearby_mean, reach=2.0),
             control=partial(nearby_mean, reach=1.5),
-            momentum=0.5,
+            momentum=0.6,
         ),
         Merged("average", mean, by_samples=True),
         Merged("median", median),

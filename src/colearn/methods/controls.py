@@ -13,7 +13,8 @@ Correction helps only while controls foretell what members will do, and at a lar
 learning rate they do not. The first corrected round shows it: the members' moves
 should now lie closer together than without. How much closer sets the strength s for
 good. And where, in any round, corrected moves are no shorter than the uncorrected
-ones were, correction has *diverged*, and is given up.
+ones were, correction has *diverged*, and is given up. Both are measured by the centre
+that makes the common control: where it withstands liars, they cannot end the correction.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from urllib.parse import quote
 import numpy as np
 
 from colearn.errors import SchemaMismatch
-from colearn.methods.centers import Center, equal_mean
+from colearn.methods.centers import Center
 from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import Move, added, move, total
 from colearn.protocols import Tensors, Trained
@@ -40,7 +41,7 @@ _APART = 0.5
 
 
 class _Spread(NamedTuple):
-    """Squared lengths of some moves, and how much of them is not common to all."""
+    """Typical squared length of some moves, and how much of it is not common to all."""
 
     whole: float
     apart: float
@@ -56,9 +57,9 @@ def offset(state: Tensors, member: str) -> State | None:
     return {name: part.astype(state[f"{_CENTER}/{name}"].dtype) for name, part in told.items()}
 
 
-def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> bool:
+def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> bool:
     """Whether corrected moves are as long as uncorrected ones, and mostly not common."""
-    found = _spreads(base, state, updates)
+    found = _spreads(base, state, updates, center)
     if found is None:
         return False
     now, before = found
@@ -70,7 +71,7 @@ def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> bool:
 def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> State:
     """The controls after a round, and what ``center`` makes of them."""
     strength = _strength(state)
-    if (strength is not None and not strength) or diverged(base, state, updates):
+    if (strength is not None and not strength) or diverged(base, state, updates, center):
         return {_STRENGTH: np.array(0.0)}
     controls = {key: recall(state, key) or {} for key in _keys(state)}
     for update in updates:
@@ -79,7 +80,7 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     result = record(_CENTER, center(moves, [1.0 / len(moves)] * len(moves)), base)
     for key, each in controls.items():
         result |= record(key, each, base)
-    if strength is None and (found := _spreads(base, state, updates)) is not None:
+    if strength is None and (found := _spreads(base, state, updates, center)) is not None:
         now, before = found
         closer = 1.0 - now.apart / before.apart if before.apart else 1.0
         strength = np.array(min(max(_GAIN * closer, 0.0), 1.0))
@@ -110,7 +111,7 @@ def _strength(state: Tensors, default: Any = None) -> Any:
 
 
 def _spreads(
-    base: Tensors, state: Tensors, updates: Sequence[Trained]
+    base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center
 ) -> tuple[_Spread, _Spread] | None:
     """Of the moves of those who were corrected, and of what they did before by themselves."""
     corrected = [
@@ -121,14 +122,20 @@ def _spreads(
     if len(corrected) < 2:
         return None
     now, before = zip(*corrected, strict=True)
-    return _spread(now), _spread(before)
+    return _spread(now, center), _spread(before, center)
 
 
-def _spread(moves: Sequence[Move]) -> _Spread:
+def _spread(moves: Sequence[Move], center: Center) -> _Spread:
+    """Measured about the centre and by it, so that where it withstands liars this does."""
+    shares = [1.0 / len(moves)] * len(moves)
     with np.errstate(over="ignore", invalid="ignore"):
-        common = equal_mean(moves)
+        common = center(moves, shares)
         apart = [total(((1.0, each), (-1.0, common))) for each in moves]
-        return _Spread(sum(map(_square, moves)), sum(map(_square, apart)))
+        whole, rest = (
+            center([{"": np.array(_square(each))} for each in some], shares)
+            for some in (moves, apart)
+        )
+    return _Spread(float(whole[""]), float(rest[""]))
 
 
 def _square(one: Move) -> float:

@@ -63,7 +63,7 @@ class Merged:
             NotFinite: An update holds NaN or infinity, or M′ would.
             SchemaMismatch: An update has other tensors than M.
         """
-        if self.control is not None and controls.diverged(base, state, updates):
+        if self.control is not None and controls.diverged(base, state, updates, self.control):
             return base
         shares = self._shares(updates)
         step = self._step(base, state, updates, shares)

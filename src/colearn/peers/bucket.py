@@ -8,12 +8,12 @@ from urllib.parse import unquote, urlsplit
 from colearn.errors import ConfigError, MissingExtra
 
 try:
-    from obstore.exceptions import AlreadyExistsError, BaseError
+    from obstore.exceptions import BaseError
     from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 except ModuleNotFoundError:
     raise MissingExtra("an object store", "obstore", "objects") from None
 
-__all__ = ["FAILURES", "AlreadyExistsError", "Bucket", "bucket", "said"]
+__all__ = ["FAILURES", "Bucket", "bucket", "said"]
 
 Bucket = ObjectStore
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from colearn.errors import BudgetSpent, ConfigError, LearnerError
 from colearn.ml_interface import DiffPrivBudget, DiffPrivConfig, ErrorCodes, TrainingSummary
 from colearn.privacy.accounting import Event, noise_multiplier
-from colearn.privacy.assignment import fingerprint, record_digests, voting
+from colearn.privacy.assignment import fingerprint, voting
 from colearn.privacy.budget import TRAIN, VOTES, Budget, Cap
 from colearn.privacy.config import Privacy, VotePrivacy, default_witness
 from colearn.privacy.votes import noisy_vote
@@ -76,8 +76,7 @@ class Guard:
 
     Args:
         privacy: What may be given away.
-        x: All records, to train or to vote; n rows.
-        y: Their targets, n of them.
+        digests: Of all records, to train or to vote, as `record_digests` makes them.
         steps: Training steps in a proposal.
         batch_size: Records in a step, on average.
 
@@ -93,9 +92,8 @@ class Guard:
     """
 
     def __init__(
-        self, privacy: Privacy, x: NDArray[Any], y: NDArray[Any], *, steps: int, batch_size: int
+        self, privacy: Privacy, digests: list[bytes], *, steps: int, batch_size: int
     ) -> None:
-        digests = record_digests(x, y)
         mark = fingerprint(digests)
         witness = privacy.witness
         if witness is None and privacy.budget is not None:
@@ -105,7 +103,7 @@ class Guard:
         self.parts = Parts(np.flatnonzero(~votes), np.flatnonzero(votes))
         if not all(map(len, self.parts)):
             raise LearnerError(
-                f"{len(x)} records are too few: some are needed to train and some to vote"
+                f"{len(digests)} records are too few: some are needed to train and some to vote"
             )
         self.votes: PrivateVotes | None = None
         if privacy.votes is not None:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import secrets
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 
 def secret_generator() -> np.random.Generator:
@@ -18,6 +22,37 @@ def secret_generator() -> np.random.Generator:
     Fast, for the noise of training steps. It is not a cryptographic stream.
     """
     return np.random.Generator(np.random.SFC64(secrets.randbits(256)))
+
+
+def gaussian(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: DTypeLike
+) -> NDArray[np.floating]:
+    """Draw from the standard normal distribution.
+
+    In float32 several times as fast as ``rng`` itself: by Box and Muller (1958), of 32
+    random bits for the radius and 32 for the angle; the largest possible value is 6.66.
+    What is added to float64 has to be float64, or the sum's last bits were bare of noise.
+
+    Args:
+        rng: Where the bits come from.
+        shape: Of the array.
+        dtype: Of what it is added to.
+    """
+    if np.dtype(dtype) == np.float64:
+        return np.asarray(rng.standard_normal(shape))
+    count = prod(shape)
+    half = -(-count // 2)
+    whole = np.iinfo(np.int64)
+    bits = rng.integers(whole.min, whole.max, half, np.int64, endpoint=True).view(np.int32)
+    radius, angle = bits.astype(np.float32).reshape(2, half)
+    np.maximum(np.abs(radius, out=radius), 0.5, out=radius)
+    np.log(np.multiply(radius, 2.0**-31, out=radius), out=radius)
+    np.sqrt(np.multiply(radius, -2.0, out=radius), out=radius)
+    np.multiply(angle, np.pi * 2.0**-31, out=angle)
+    drawn = np.empty((2, half), np.float32)
+    np.multiply(np.cos(angle, out=drawn[0]), radius, out=drawn[0])
+    np.multiply(np.sin(angle, out=drawn[1]), radius, out=drawn[1])
+    return drawn.reshape(-1)[:count].reshape(shape)
 
 
 def discrete_gaussian(variance: Fraction) -> int:

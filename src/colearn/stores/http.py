@@ -54,8 +54,8 @@ class PeerStore:
         """Give the bytes, fetched from another member where they are not held.
 
         Raises:
-            BlobMissing: No member that can be reached holds it.
-            BlobCorrupt: Those that gave bytes gave wrong ones, or too many.
+            BlobMissing: No member that can be reached gives it.
+            BlobCorrupt: Nor does who announced it, but gives other bytes, or too many.
         """
         if digest in self._own or not is_digest(digest):
             return self._own.open(digest, most_bytes)
@@ -90,7 +90,7 @@ class PeerStore:
     def _fetch(self, digest: Digest, most_bytes: int) -> Blob:
         peers = self._book.peers()
         first = peers.pop(self._holder(digest), None)
-        transfer = _Transfer(digest, most_bytes)
+        transfer = _Transfer(digest, most_bytes, first.url if first else "")
         for peer in ([first] if first else []) + list(peers.values()):
             whole = transfer.ask(peer)
             if whole is not None:
@@ -100,12 +100,17 @@ class PeerStore:
 
 
 class _Transfer:
-    """One blob on its way: what has come of it, and what went wrong with whom."""
+    """One blob on its way: what has come of it, and what went wrong with whom.
 
-    def __init__(self, digest: Digest, most_bytes: int) -> None:
+    Only who announced it, at ``announcer``, can make it corrupt: what others give in its
+    place, when it is away, says nothing against it.
+    """
+
+    def __init__(self, digest: Digest, most_bytes: int, announcer: str) -> None:
         self._digest = digest
         self._most_bytes = most_bytes
-        self._wrong: list[str] = []
+        self._announcer = announcer
+        self._wrong: dict[str, str] = {}
         self._silent: list[str] = []
         self._empty_handed = 0
         self._begin()
@@ -129,15 +134,16 @@ class _Transfer:
             if shared and self._take(peer) and self._hasher.hexdigest() == self._digest:
                 return self._buffer
             self._begin()
-            self._wrong.append(f"{peer.url} gives other bytes")
+            self._wrong[peer.url] = f"{peer.url} gives other bytes"
         return None
 
     def failure(self) -> StoreError:
         """What to raise when nobody is left to ask."""
         name = f"blob {self._digest[:12]}"
-        if self._wrong:
-            return BlobCorrupt(f"{name} is not to be had: {'; '.join(self._wrong)}; refuse it")
-        silent = f"; {'; '.join(self._silent)}" if self._silent else ""
+        wrong = list(self._wrong.values())
+        if self._announcer in self._wrong:
+            return BlobCorrupt(f"{name} is not to be had: {'; '.join(wrong)}; refuse it")
+        silent = "".join(f"; {each}" for each in wrong + self._silent)
         return BlobMissing(
             f"{name} is held neither here nor by {self._empty_handed} other member(s) "
             f"that answer{silent}: try again later"
@@ -153,7 +159,7 @@ class _Transfer:
                         self._empty_handed += 1
                         return False
                     if not self._fits(stream):
-                        self._wrong.append(f"{peer.url} announces {stream.size_bytes} bytes")
+                        self._wrong[peer.url] = f"{peer.url} announces {stream.size_bytes} bytes"
                         return False
                     if peer.url not in self._givers:
                         self._givers.append(peer.url)

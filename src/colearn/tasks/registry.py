@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,8 @@ from colearn.learners.base import FrameworkLearner, Samples
 from colearn.tasks.datasets import Dataset
 
 _MODELS = {
+    "jax": "jax_models",
+    "keras": "keras_models",
     "lora": "lora_models",
     "sklearn": "models",
     "torch": "torch_models",
@@ -45,6 +47,8 @@ class Task:
         learning_rate: The optimiser's step size, or how much boosted trees count; None for a
             forest.
         needs_data: The samples must come from a folder the user names.
+        picture: Channels, 1 for grey and 3 for colour, and pixels along an edge; zeros
+            where the model need not know.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Task:
     batch_size: int | None
     learning_rate: float | None
     needs_data: bool = False
+    picture: tuple[int, int] = (0, 0)
 
     def load(self, data_dir: Path | None = None, test_dir: Path | None = None) -> Dataset:
         """Load the samples.
@@ -143,6 +148,64 @@ class Task:
                 )
 
 
+_CONVOLUTIONAL = (
+    Task(
+        name="fashion-mnist",
+        home="images",
+        framework="torch",
+        summary="6,000 pictures of clothes, 28 × 28 pixels; all 70,000 with a data folder",
+        classes=10,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=40,
+        steps=25,
+        batch_size=32,
+        learning_rate=0.002,
+        picture=(1, 28),
+    ),
+    Task(
+        name="mnist",
+        home="images",
+        framework="torch",
+        summary="70,000 handwritten digits of 28 × 28 pixels, from a data folder",
+        classes=10,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=30,
+        steps=75,
+        batch_size=128,
+        learning_rate=0.002,
+        needs_data=True,
+        picture=(1, 28),
+    ),
+    Task(
+        name="cifar10",
+        home="pictures",
+        framework="torch",
+        summary="60,000 photographs of ten kinds of things, 32 × 32 pixels, from a data folder",
+        classes=10,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=60,
+        steps=75,
+        batch_size=128,
+        learning_rate=0.002,
+        needs_data=True,
+        picture=(3, 32),
+    ),
+    Task(
+        name="xray",
+        home="pictures",
+        framework="torch",
+        summary="5,856 chest X-rays, normal or pneumonia, at 64 × 64 pixels, from a data folder",
+        classes=2,
+        model="convolutional network, 16-32-64, Adam",
+        rounds=30,
+        steps=26,
+        batch_size=32,
+        learning_rate=0.001,
+        needs_data=True,
+        picture=(1, 64),
+    ),
+)
+
 _TASKS = (
     Task(
         name="digits",
@@ -212,56 +275,11 @@ _TASKS = (
         learning_rate=0.001,
         needs_data=True,
     ),
-    Task(
-        name="fashion-mnist",
-        home="images",
-        framework="torch",
-        summary="6,000 pictures of clothes, 28 × 28 pixels; all 70,000 with a data folder",
-        classes=10,
-        model="convolutional network, 16-32-64, Adam",
-        rounds=40,
-        steps=25,
-        batch_size=32,
-        learning_rate=0.002,
-    ),
-    Task(
-        name="mnist",
-        home="images",
-        framework="torch",
-        summary="70,000 handwritten digits of 28 × 28 pixels, from a data folder",
-        classes=10,
-        model="convolutional network, 16-32-64, Adam",
-        rounds=30,
-        steps=75,
-        batch_size=128,
-        learning_rate=0.002,
-        needs_data=True,
-    ),
-    Task(
-        name="cifar10",
-        home="pictures",
-        framework="torch",
-        summary="60,000 photographs of ten kinds of things, 32 × 32 pixels, from a data folder",
-        classes=10,
-        model="convolutional network, 16-32-64, Adam",
-        rounds=60,
-        steps=75,
-        batch_size=128,
-        learning_rate=0.002,
-        needs_data=True,
-    ),
-    Task(
-        name="xray",
-        home="pictures",
-        framework="torch",
-        summary="5,856 chest X-rays, normal or pneumonia, at 64 × 64 pixels, from a data folder",
-        classes=2,
-        model="convolutional network, 16-32-64, Adam",
-        rounds=30,
-        steps=26,
-        batch_size=32,
-        learning_rate=0.001,
-        needs_data=True,
+    *_CONVOLUTIONAL,
+    *(
+        replace(task, framework=framework)
+        for framework in ("keras", "jax")
+        for task in _CONVOLUTIONAL
     ),
     Task(
         name="spam",

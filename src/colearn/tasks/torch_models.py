@@ -16,14 +16,6 @@ try:
 except ModuleNotFoundError:
     raise MissingExtra("this task's model", "torch", "torch") from None
 
-_PICTURES = {
-    "mnist": (1, 28),
-    "fashion-mnist": (1, 28),
-    "cifar10": (3, 32),
-    "xray": (1, 64),
-}
-"""Channels and side of each task's pictures."""
-
 
 def learner(
     task: Task,
@@ -37,10 +29,9 @@ def learner(
     policy: str,
 ) -> TorchLearner:
     """Make a learner of a task; see `Task.learner`."""
-    channels, side = _PICTURES[task.name]
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        module = convolutions(channels, side, outputs=task.classes or 1)
+        module = convolutions(*task.picture, outputs=task.classes or 1)
     return TorchLearner(
         module,
         loss=nn.functional.cross_entropy,
@@ -64,7 +55,7 @@ def convolutions(channels: int, side: int, *, outputs: int) -> nn.Module:
         outputs: How many classes.
     """
     narrowest = 64 * (side // 8) ** 2
-    return nn.Sequential(
+    module = nn.Sequential(
         nn.Unflatten(1, (channels, side, side)),
         *_halved(channels, 16),
         *_halved(16, 32),
@@ -73,6 +64,7 @@ def convolutions(channels: int, side: int, *, outputs: int) -> nn.Module:
         nn.Dropout(0.25),
         nn.Linear(narrowest, outputs),
     )
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # twice as fast
 
 
 def _halved(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

@@ -29,7 +29,7 @@ class NotWorse:
         metric: The per-sample loss to compare.
     """
 
-    z: float = 1.0
+    z: float = 2.0
     metric: str = "loss"
 
     def vote(

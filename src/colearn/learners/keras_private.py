@@ -1,0 +1,101 @@
+"""DP-SGD for Keras models that run on JAX, by `jax_private`.
+
+A model is asked for each sample alone, through `stateless_call`; what it would change
+of its state besides, such as a generator's counter, is forgotten.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import keras
+import numpy as np
+from jax import numpy as jnp
+
+from colearn.learners import jax_private
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from colearn.learners.base import Samples
+    from colearn.privacy.guard import NoisySteps
+
+
+class PrivateSteps:
+    """Private steps of one model; they read and write its variables.
+
+    Args:
+        model: Compiled.
+        judge: Loss of targets and outputs, of single samples.
+        seeds: States of the model's generators of random numbers.
+    """
+
+    def __init__(self, model: Any, judge: Any, seeds: list[Any]) -> None:
+        self._model, self._judge = model, judge
+        self._seeds = {
+            place: number
+            for number, seed in enumerate(seeds)
+            for place, each in enumerate(model.non_trainable_variables)
+            if each is seed
+        }
+        self._clipped = jax.jit(self._clipped_sum)
+        self._moved = jax.jit(model.optimizer.stateless_apply)
+
+    def refusal(self, samples: Samples) -> str | None:
+        """Why the model cannot be trained privately; None if it can."""
+        model = self._model
+        for layer in model._flatten_layers():  # noqa: SLF001 - Keras has no other walk
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+                return (
+                    f"never with {type(layer).__name__} (layer {layer.name!r}): it mixes the "
+                    "samples of a batch, so that no gradient belongs to one of them; take "
+                    "GroupNormalization or LayerNormalization in its place"
+                )
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            return "not yet in mixed precision: use the policy float32"
+        named = {each.path: each.value for each in model.trainable_variables}
+        return jax_private.refusal(named, partial(self._clipped_sum, *self._state()), samples)
+
+    def step(self, samples: Samples, plan: NoisySteps, rng: np.random.Generator) -> None:
+        """Train on a batch of any size, 0 too, by clipped and noisy gradients."""
+        model = self._model
+        trained, state = self._state()
+        sums = partial(self._clipped, trained, state)
+        gradient = jax_private.noisy_mean(sums, trained, samples, plan, rng)
+        optimizer = [each.value for each in model.optimizer.variables]
+        for variables, values in zip(
+            (model.trainable_variables, model.optimizer.variables),
+            self._moved(optimizer, gradient, trained),
+            strict=True,
+        ):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def _state(self) -> tuple[list[Any], list[Any]]:
+        model = self._model
+        return (
+            [each.value for each in model.trainable_variables],
+            [each.value for each in model.non_trainable_variables],
+        )
+
+    def _clipped_sum(
+        self, trained: list[Any], state: list[Any], part: jax_private.Part, bound: Any
+    ) -> list[NDArray[Any]]:
+        def gradient(x: Any, y: Any, draw: Any) -> list[Any]:
+            own_state = list(state)
+            for place, number in self._seeds.items():
+                own_state[place] = jnp.stack([draw, jnp.uint32(number << 16)])
+
+            def own_loss(trained: list[Any]) -> Any:
+                outputs, _, others = self._model.stateless_call(
+                    trained, own_state, x[None], training=True, return_losses=True
+                )
+                return self._judge(y[None], outputs).mean() + sum(others)
+
+            found: list[Any] = jax.grad(own_loss)(trained)
+            return found
+
+        sums: list[NDArray[Any]] = jax_private.clipped_sum(gradient, part, bound)
+        return sums
