@@ -90,13 +90,15 @@ def test_who_is_known_is_silent_in_the_live_round_only(tmp_path):
     assert not Life(tmp_path, ledger, lambda: True).silent(), "its journal is whole from here on"
 
 
-def test_what_nobody_could_say_does_not_matter_in_later_rounds(tmp_path):
+def test_what_nobody_could_say_does_not_matter_in_later_rounds(tmp_path, caplog):
     """Round after round without an answer: in those that began after it came, it may speak."""
     ledger = LocalLedger(OPEN)
     life = Life(tmp_path, ledger, lambda: None)
     assert life.silent()
     next_round(ledger)
     assert not life.silent()
+    (said,) = caplog.messages
+    assert said.endswith("in round 0: whether it is new could not be told there")
 
 
 @pytest.mark.parametrize("note", NOTES, ids=lambda note: type(note).__name__)

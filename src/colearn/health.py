@@ -17,7 +17,7 @@ from threading import Thread
 import msgspec
 
 from colearn.errors import ColearnError, ConfigError, MissingExtra
-from colearn.records import Choice, Entry, Propose, Vote
+from colearn.records import Choice, Entry, Propose, Reveal, Vote
 from colearn.rules import Decision, Outcome, State
 
 try:
@@ -85,12 +85,12 @@ class Health:
     def ordered(self, entry: Entry) -> None:
         """The ledger has a new entry."""
         event = entry.event
-        if not isinstance(event, Vote | Propose) or event.sender != self._member:
+        if not isinstance(event, Vote | Reveal | Propose) or event.sender != self._member:
             return
-        if isinstance(event, Vote):
-            self._votes.labels(event.choice.value).inc()
-        else:
+        if isinstance(event, Propose):
             self._proposals.inc()
+        else:
+            self._votes.labels(event.choice.value).inc()
 
     def decided(self, decision: Decision) -> None:
         """A round, or a run of rounds without proposal, has ended."""

@@ -57,10 +57,16 @@ class Silence:
     def holds(self, state: State, notes: Sequence[Note] = ()) -> bool:
         """Whether the member is silent in the live round, whose notes these are."""
         if self._journal.silent_through is None:
-            met = state.round > self._began or self._met_before()
-            if met is None:
+            if state.round > self._began:
+                _log.warning(
+                    "%s was silent in round %d: whether it is new could not be told there",
+                    self._member,
+                    self._began,
+                )
+                self._journal.settle(self._began)
+            elif (met := self._met_before()) is None:
                 return True
-            if met:
+            elif met:
                 self._keep(self._began)
             else:
                 self._journal.settle(-1)

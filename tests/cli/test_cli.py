@@ -245,6 +245,7 @@ def test_interrupt_keeps_everything(tmp_path):
         (["demo", "--out", "file"], "file"),
         (["resume", "nowhere"], "nowhere holds no run, "),
         (["audit", "nowhere"], "nowhere holds no run, "),
+        (["audit", "nowhere.toml"], "nowhere.toml cannot be read: No such file"),
         (["demo", "--learners", "2.5"], "2.5"),
         (["demo", "--attack", "noise"], "attackers"),
         (["plot", "nowhere"], "nowhere holds no run, "),

@@ -17,13 +17,21 @@ DIGEST = digest_of([b"p"])
 RULE = Rule(threshold="1/2", propose_seconds=60, vote_seconds=60)
 
 
+class Agreed:
+    """What the commands ask of an agreement."""
+
+    task = "digits"
+    members = GROUP
+    privacy = "standard"
+
+
 @pytest.fixture
 def said(capsys, monkeypatch):
     """Run a command as one of the members; give its exit status and what it printed."""
     begin_again()
     experiment = Experiment(members=GROUP, initial=DIGEST, schema=DIGEST, rule=RULE)
     ledger = EthereumLedger.found(experiment, KEYS, chain=chain())
-    monkeypatch.setattr(files, "read", lambda path: path)
+    monkeypatch.setattr(files, "read", lambda _: Agreed)
     monkeypatch.setattr(members, "open_ledger", lambda *_: ledger)
 
     def run(member, *arguments):
@@ -84,3 +92,15 @@ def test_what_changes_no_rule_is_one_line(said, options, says):
     assert (status, text.count("\n")) == (1, 1)
     assert says in text
     assert not said.ledger.events()
+
+
+def test_rotate_says_how_to_join(said):
+    """With the new key, on the old one's share of the data and account of its privacy."""
+    status, text = said(BOB, "rotate", NAMES[5])
+    assert status == 0, text
+    assert "It needs funds" in text
+    line = text.splitlines()[1]
+    assert line.startswith(
+        "  colearn join experiment.toml --key NEW_KEY --rpc http://127.0.0.1:8545"
+    )
+    assert line.endswith(f"--share 2/3 --budget state-{BOB[:10]}/budget.sqlite")

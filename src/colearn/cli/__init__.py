@@ -52,6 +52,9 @@ app.command("colearn.cli.deploy:deploy", name="deploy", help="Put an experiment 
 app.command("colearn.cli.devnet:devnet", name="devnet", help="Start a chain to try things out on.")
 _keys = App(name="keys", help="Keys of members.")
 _keys.command("colearn.cli.keys:new", name="new", help="Make a key, and print its address.")
+_keys.command(
+    "colearn.cli.keys:certificate", name="certificate", help="Make a TLS certificate and its key."
+)
 app.command(_keys)
 _members = App(name="members", help="Who takes part, and how the members change that.")
 for _name, _help in (

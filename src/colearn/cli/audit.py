@@ -40,7 +40,7 @@ def audit(
             URL of a bucket. Without it only the chain is audited.
         node: A node of the chain.
     """
-    if run.is_file():
+    if run.is_file() or (run.suffix == ".toml" and not run.exists()):
         if head is not None:
             raise ConfigError("--head is of a run's folder: a contract's history has no head")
         _audit_chain(run, contract, store, node)
@@ -79,6 +79,7 @@ def _audit_chain(experiment: Path, contract: str | None, store: str | None, node
     if contract is not None:
         agreement = msgspec.structs.replace(agreement, contract=Place(address=contract))
     place, chain = place_of(agreement), node.chain
+    blobs = None if store is None else open_blobs(store)
     found = audit_contract(
         agreement.experiment,
         chain=connected(place, chain),
@@ -92,10 +93,9 @@ def _audit_chain(experiment: Path, contract: str | None, store: str | None, node
     print(f"  events     {len(found.entries)}, each allowed by the rules at its time")
     print(f"  decisions  {_outcomes(found.decisions)}, recomputed from {votes} votes")
     print(f"  signatures {found.signatures} of collected votes checked; the rest are transactions")
-    if store is None:
+    if blobs is None:
         print("  weights    not looked at: say where they are with --store")
     else:
-        blobs = open_blobs(store)
         _print_blobs(
             audit_blobs(
                 agreement.experiment, agreement.schema, found.decisions, blobs, found.signer

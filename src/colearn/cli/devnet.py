@@ -85,6 +85,7 @@ def _make(
         ) from None
     try:
         passphrase = secrets.token_urlsafe()
+        (out / _PASSPHRASE_FILE).touch(0o600)
         (out / _PASSPHRASE_FILE).write_text(passphrase)
         keys = [new_key() for _ in range(members)]
         for number, key in enumerate(keys, start=1):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -39,11 +41,12 @@ from colearn.report.files import WEIGHTS_FILE
 from colearn.rules import Decision, Outcome, State
 
 _VERBS = {Choice.APPROVE: "approves", Choice.REJECT: "rejects", Choice.ABSTAIN: "abstains"}
+_SCORES = ("vote_score", "test_score")
 _SHORT = 10
 
 
 class Feed:
-    """A `colearn.member.Watcher` that prints.
+    """A `colearn.member.Watcher` that prints; a `colearn.tracking.Tracker` of its own scores.
 
     What happened before the member joined is summed up in one line.
 
@@ -70,6 +73,18 @@ class Feed:
         self._settled = Counter[Outcome]()
         self._caught_up = False
         self._trouble = ""
+        self._still = False
+        self._printing = Lock()
+
+    @contextmanager
+    def warned(self) -> Iterator[None]:
+        """Meanwhile say what the package warns of, too, one event a warning."""
+        handler, logger = _Warnings(self), logging.getLogger("colearn")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -79,13 +94,14 @@ class Feed:
 
     def say(self, event: str, text: str, **values: Any) -> None:
         """Print one line: the text, or for machines the event's name and values."""
-        if self._as_json:
-            line = {"event": event, "at": round(time.time(), 3), **values}
-            print(msgspec.json.encode(line, enc_hook=str).decode(), flush=True)
-        else:
-            self._console.print(
-                f"{datetime.now().astimezone():%H:%M:%S}  {text}", soft_wrap=True, markup=False
-            )
+        with self._printing:
+            if self._as_json:
+                line = {"event": event, "at": round(time.time(), 3), **values}
+                print(msgspec.json.encode(line, enc_hook=str).decode(), flush=True)
+            else:
+                self._console.print(
+                    f"{datetime.now().astimezone():%H:%M:%S}  {text}", soft_wrap=True, markup=False
+                )
 
     def ordered(self, entry: Entry) -> None:
         """The ledger has a new entry."""
@@ -111,8 +127,10 @@ class Feed:
             )
 
     def read(self, state: State) -> None:
-        """The ledger was read, and all is well."""
-        self._trouble = ""
+        """The ledger was read; all is well if nothing has failed since it was read last."""
+        if not self._still:
+            self._trouble = ""
+        self._still = False
         if not self._caught_up:
             self._caught_up = True
             done = self._settled.total()
@@ -129,10 +147,21 @@ class Feed:
 
     def failed(self, reason: ColearnError) -> None:
         """Something failed that may pass; the same trouble is told once."""
+        self._still = True
         said = " ".join(str(reason).split())
         if said != self._trouble:
             self._trouble = said
             self.say("failed", f"trying again: {said}", reason=said)
+
+    def log(self, round_index: int, numbers: Mapping[str, float]) -> None:
+        """Its own scores of a round's proposal, which nobody else is told."""
+        own = {name: numbers[name] for name in _SCORES if name in numbers}
+        if own and self._caught_up:
+            text = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in own.items())
+            self.say("scores", f"round {round_index:3}  your {text}", round=round_index, **own)
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
     def begin(self, experiment: Experiment, folder: Path, url: str) -> None:
         """The drivers are open, and all agree."""
@@ -179,6 +208,18 @@ class Feed:
         else:
             what = "passes" if isinstance(event, Pass) else "commits to a vote"
         return f"round {event.round:3}  {name} {what}"
+
+
+class _Warnings(logging.Handler):
+    """Says warnings as events."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(logging.WARNING)
+        self._feed = feed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(record.getMessage().split())
+        self._feed.say("warning", f"warning: {text}", source=record.name, reason=text)
 
 
 def _outcome(decision: Decision) -> str:

@@ -12,6 +12,11 @@ from pathlib import Path
 from colearn.errors import ConfigError
 
 
+def state_folder(experiment: Path, me: str) -> Path:
+    """Where a member keeps its files, unless it says otherwise."""
+    return experiment.parent / f"state-{me[:10]}"
+
+
 def new_folder(out: Path, what: str) -> Path:
     """Make a folder for a run, named by what it is and time; a number tells equal names apart.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from colearn import experiment as files
 from colearn.cli.ending import Ending, terminated_cleanly
 from colearn.cli.feed import Feed
+from colearn.cli.folders import state_folder
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import BUDGET_FILE, learner_for, protected, share_of
 from colearn.cli.options import (
@@ -28,7 +29,7 @@ from colearn.errors import ConfigError
 from colearn.experiment import Agreement
 from colearn.member import Watcher, take_part
 from colearn.network import Network
-from colearn.peers.tls import Identity
+from colearn.peers.tls import Identity, check_host, check_url
 from colearn.records import Digest
 from colearn.report.files import write_weights
 from colearn.tidying import Tidier
@@ -87,14 +88,16 @@ def join(
         json: Print one JSON object a line, for machines.
     """
     agreement = files.read(experiment)
+    at = None if health is None else host_and_port("--health", health)
     secret = unlock(account)
     me = secret.address
+    connection = _connection(agreement, me, reach)
     made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
-    folder = state_dir or experiment.parent / f"state-{me[:10]}"
+    folder = state_dir or state_folder(experiment, me)
     feed = Feed(me, agreement.rounds, as_json=json)
     if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
-        feed.say("unprotected", warning)
-    with terminated_cleanly() as ending, ExitStack() as opened:
+        feed.say("unprotected", warning, reason=warning)
+    with feed.warned(), terminated_cleanly() as ending, ExitStack() as opened:
         try:
             member = opened.enter_context(
                 open_member(
@@ -104,15 +107,15 @@ def join(
                     key=secret,
                     chain=node.chain,
                     folder=folder,
-                    connection=_connection(agreement, me, reach),
+                    connection=connection,
                 )
             )
-            watchers: list[Watcher] = [feed, ending]
+            watchers: list[Watcher] = [feed, ending, Follower(feed, me, made)]
             if member.own is not None:
                 spare_bytes = spare_mib * 2**20
                 watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
-            if health is not None:
-                watchers.append(opened.enter_context(_watched(me, folder, health)))
+            if at is not None:
+                watchers.append(opened.enter_context(_watched(me, folder, *at)))
             for where in track:
                 kept = tracker(where, f"{experiment.stem}-{me[:10]}", _settings(agreement))
                 opened.callback(kept.close)
@@ -145,17 +148,21 @@ def _settings(agreement: Agreement) -> dict[str, object]:
 
 
 @contextmanager
-def _watched(me: str, folder: Path, address: str) -> Iterator[Watcher]:
+def _watched(me: str, folder: Path, host: str, port: int) -> Iterator[Watcher]:
     """Serve health and metrics meanwhile."""
     from colearn.health import Health, serving  # noqa: PLC0415 - an extra of its own
 
     watcher = Health(me, folder)
-    with serving(watcher, *host_and_port("--health", address)):
+    with serving(watcher, host, port):
         yield watcher
 
 
 def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
-    """What the options say of how the members reach each other."""
+    """What the options say of how the members reach each other.
+
+    Raises:
+        ConfigError: They contradict each other, or would let anybody listen.
+    """
     files = reach.certificate, reach.certificate_key, reach.trust
     identity = None
     if reach.certificate and reach.certificate_key and reach.trust:
@@ -166,6 +173,10 @@ def _connection(agreement: Agreement, me: str, reach: Reach) -> Connection:
     others = tuple(url for member, url in agreement.reach.items() if member != me)
     listen = reach.listen or (own.rpartition("/")[2] if own else "127.0.0.1:0")
     host, port = host_and_port("--listen", listen)
+    if reach.bucket is None:
+        check_host(host, encrypted=identity is not None)
+        for url in (*((reach.url,) if reach.url else ()), *reach.peer):
+            check_url(url, encrypted=identity is not None)
     return Connection(
         host=host,
         port=port,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import msgspec
 from colearn import experiment as files
 from colearn.changes import changed
 from colearn.cli.feed import change_text
+from colearn.cli.folders import state_folder
 from colearn.cli.keyfile import unlock
+from colearn.cli.learners import BUDGET_FILE
 from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node, Whole
 from colearn.drivers import open_ledger
 from colearn.errors import ConfigError
@@ -26,6 +29,7 @@ from colearn.records import (
     SetRule,
 )
 from colearn.rules import State
+from colearn.tasks.own import is_factory
 
 
 def list_all(experiment: Path = Path("experiment.toml"), /, *, node: Node = LOCAL) -> None:
@@ -168,7 +172,27 @@ def rotate(
     """
     ledger, me = _opened(experiment, account, node)
     ledger.submit(Rotate(me, _address(successor)))
-    print(f"{successor} takes the place of {me} with the next round: join with its key then")
+    print(f"{successor} takes the place of {me} with the next round. It needs funds. Then join by")
+    print(f"  {_join_line(experiment, me, node)}")
+
+
+def _join_line(experiment: Path, me: str, node: Node) -> str:
+    """How to go on with a new key, on the same data and the same account of its privacy."""
+    agreement = files.read(experiment)
+    words = ["colearn join", shlex.quote(str(experiment)), "--key NEW_KEY"]
+    words += [f"--rpc {shlex.quote(url)}" for url in node.rpc]
+    if node.depth != LOCAL.depth:
+        words.append(f"--depth {node.depth}")
+    if is_factory(agreement.task):
+        words.append(f"--learner {agreement.task}")
+    elif me in agreement.members:
+        words.append(f"--share {agreement.members.index(me) + 1}/{len(agreement.members)}")
+    else:
+        words.append("--share THE_ONE_YOU_GAVE")
+    budget = state_folder(experiment, me) / BUDGET_FILE
+    if agreement.privacy is not None or budget.exists():
+        words.append(f"--budget {shlex.quote(str(budget))}")
+    return " ".join(words)
 
 
 def vote(

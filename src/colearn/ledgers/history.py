@@ -16,7 +16,8 @@ from colearn.terms import difference
 
 _OTHER_TERMS = (
     "members, rule and M₀ are the same, so the schema, the method or a term such as task, "
-    "rounds or seed is not: compare your file with the one that was deployed"
+    "rounds or seed is not; the chain does not tell which: compare your file "
+    "with the one that was deployed"
 )
 
 

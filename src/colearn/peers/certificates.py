@@ -29,6 +29,9 @@ def make_certificate(member: str, certificate: Path, key: Path) -> None:
     Raises:
         ConfigError: A file exists, or cannot be written.
     """
+    for path in (key, certificate):
+        if path.exists():  # before the other is written
+            raise ConfigError(f"{path} cannot be written: it is there already")
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member[:_MAX_NAME])])
     now = dt.datetime.now(dt.UTC)

@@ -48,7 +48,7 @@ from colearn.errors import (
 )
 from colearn.peers.client import MIN_BYTES_PER_SECOND
 from colearn.peers.deadlines import DEADLINES, shut
-from colearn.peers.tls import Identity, is_loopback
+from colearn.peers.tls import Identity, check_host
 from colearn.protocols import Blob, Store
 from colearn.records import Digest, Endpoint, Note, decode, decode_note, encode
 
@@ -146,11 +146,7 @@ class PeerServer:
         identity: Identity | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if identity is None and not is_loopback(host):
-            raise ConfigError(
-                f"listening on {host} is refused without TLS: give this member a certificate, "
-                "its key and the certificates of the others, or listen on 127.0.0.1"
-            )
+        check_host(host, encrypted=identity is not None)
         try:
             self._server = _Server(host, port, identity, limits or Limits())
         except OSError as reason:

@@ -90,6 +90,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def check_host(host: str, *, encrypted: bool) -> None:
+    """Allow a member to listen somewhere.
+
+    Args:
+        host: The interface.
+        encrypted: Whether TLS is used; without it only loopback is allowed.
+
+    Raises:
+        ConfigError: It is another one.
+    """
+    if not encrypted and not is_loopback(host):
+        raise ConfigError(
+            f"listening on {host} is refused without TLS: give this member a certificate, "
+            "its key and the certificates of the others, or listen on 127.0.0.1"
+        )
+
+
 def check_url(url: str, *, encrypted: bool) -> tuple[str, int]:
     """Return host and port of a member's URL.
 

@@ -1,0 +1,74 @@
+"""``colearn join`` as a user meets it who typed something wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from evm import KEYS, NAMES, begin_again, chain
+from msgspec.structs import replace
+
+from colearn import drivers
+from colearn import experiment as files
+from colearn.cli import main
+from colearn.experiment import Place
+from colearn.ledgers.ethereum import EthereumLedger
+from colearn.records import Rule
+
+MEMBERS = [f"--member={name}" for name in NAMES[:2]]
+
+
+@pytest.fixture
+def agreed(tmp_path, monkeypatch, capsys):
+    """An experiment that is on no chain, in this folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLEARN_KEY", KEYS[NAMES[0]].hex())
+    main(["init", "iris", "--trusted", *MEMBERS])
+    capsys.readouterr()
+    return files.read(tmp_path / "experiment.toml")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--health", "foo"], "--health 'foo' is refused: write it HOST:PORT"),
+        (["--listen", "foo"], "--listen 'foo' is refused: write it HOST:PORT"),
+        (["--listen", "0.0.0.0:7411"], "listening on 0.0.0.0 is refused without TLS"),
+        (["--url", "http://me.example:7411"], "is refused without TLS"),
+        (["--peer", "http://you.example:7411"], "is refused without TLS"),
+        (["--certificate", "me.pem"], "go together: give all"),
+    ],
+)
+def test_options_are_looked_at_first(agreed, options, says, capsys, tmp_path):
+    """Before learner and chain are opened, and before anything is written."""
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit):
+        main(["join", *options])
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert says in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"rule": Rule(threshold="2/3")}, "rule.threshold is 1/2, not 2/3"),
+        ({"members": NAMES[:3]}, "members is"),
+        ({"rounds": 7}, "rounds or seed is not; the chain does not tell which"),
+    ],
+    ids=["rule", "members", "rounds"],
+)
+def test_another_experiment_is_told_apart(agreed, change, says, capsys, monkeypatch):
+    """Where file and contract differ, join names the term, where the chain tells it, and ends."""
+    begin_again()
+    monkeypatch.setattr(drivers, "connected", lambda *_: chain())
+    ledger = EthereumLedger.found(agreed.experiment, KEYS, chain=chain())
+    place = Place(address=ledger.address)
+    files.write(Path("experiment.toml"), replace(agreed, contract=place, **change))
+    with pytest.raises(SystemExit):
+        main(["join"])
+    err = capsys.readouterr().err
+    assert "another experiment's" in err
+    assert says in err
+    assert not list(Path().glob("state-*"))
