@@ -225,3 +225,10 @@ def test_a_probe_shows_nobodys_samples():
     x = np.arange(40).reshape(20, 2)
     whole = SklearnLearner(SGDClassifier(loss="log_loss"), train=(x, x[:, 0] % 3))
     assert whole.probe(1).shape == (4, 3)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "0x12", "0x" + "g" * 40, "1" * 42])
+def test_a_contract_is_at_an_address(address):
+    """Anything else is said to be none, in one line, before a chain is asked."""
+    with pytest.raises(ConfigError, match="is no contract's address: it is 0x and 40 hex digits"):
+        files.Place(address=address)

@@ -10,6 +10,7 @@ not part of the digest.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
@@ -76,6 +77,9 @@ class Probe(_Strict, frozen=True, kw_only=True):
     tolerance: float = PROBE_TOLERANCE
 
 
+_is_address = re.compile("0x[0-9a-fA-F]{40}").fullmatch
+
+
 class Place(_Strict, frozen=True, kw_only=True):
     """Where the experiment's contract is; known once it is deployed.
 
@@ -88,6 +92,12 @@ class Place(_Strict, frozen=True, kw_only=True):
     address: str
     chain_id: int | None = None
     first_block: int = 0
+
+    def __post_init__(self) -> None:
+        if not _is_address(self.address):
+            raise ConfigError(
+                f"{self.address!r:.80} is no contract's address: it is 0x and 40 hex digits"
+            )
 
 
 class Agreement(_Strict, frozen=True, kw_only=True):

@@ -12,7 +12,12 @@ from colearn.cli.ending import terminated_cleanly
 
 
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "error"),
+    [
+        (signal.SIGINT, KeyboardInterrupt),
+        (signal.SIGTERM, SystemExit),
+        (signal.SIGHUP, SystemExit),
+    ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_that_is_swallowed_is_not_lost(number, error):
@@ -36,3 +41,14 @@ def test_without_a_signal_it_goes_on():
         ending.read(None)
         ending.failed(None)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_under_nohup_the_terminal_may_close():
+    """A hang-up that was ignored before stays ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminated_cleanly() as ending:
+            os.kill(os.getpid(), signal.SIGHUP)
+            ending.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)

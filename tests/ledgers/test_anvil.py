@@ -320,3 +320,17 @@ def test_nodes_that_disagree_are_not_believed(anvil_program, monkeypatch):
         ask(connect([second.url]), "anvil_setChainId", 5)
         with pytest.raises(LedgerError, match=r"disagree.*eth_chainId"):
             again(ledger, both)
+
+
+def test_another_programs_port_is_refused(node):
+    """Nobody else's chain is taken for the one that was to be started."""
+    with pytest.raises(LedgerError, match=f"port {node.port} is taken by another program"):
+        Anvil(port=node.port)
+
+
+def test_who_has_no_funds_is_told(web3):
+    """One line that names who cannot pay, without the node's own words."""
+    key = KEYS[NAMES[200]]
+    ledger = EthereumLedger.found(agreed(NAMES[200], ADA), KEYS | {NAMES[200]: key}, chain=web3)
+    with pytest.raises(LedgerError, match=f"{NAMES[200]} cannot pay .*: send it funds"):
+        ledger.submit(Pass(0, NAMES[200]))

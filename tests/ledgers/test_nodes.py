@@ -83,3 +83,27 @@ def test_urls_are_checked():
         connect([])
     with pytest.raises(ConfigError, match="'localhost:8545' is no URL"):
         connect(["localhost:8545"])
+
+
+def test_a_transaction_is_given_to_all():
+    """A node that drops what it took, or refuses it, silences nobody."""
+    drops, takes = Script("0x7"), Script("0x7")
+    provider = among(a=drops, b=Script(DOWN), c=takes)
+    assert provider.make_request("eth_sendRawTransaction", ["0x00"]) == {"result": "0x7"}
+    assert takes.asked == drops.asked == [("eth_sendRawTransaction", ["0x00"])]
+    refuses = Script("unused")
+    refuses.make_request = lambda *_: {"error": {"message": "already known"}}
+    provider = among(a=refuses, b=takes)
+    assert provider.make_request("eth_sendRawTransaction", ["0x00"]) == {"result": "0x7"}
+    refusal = among(a=refuses, b=refuses).make_request("eth_sendRawTransaction", ["0x00"])
+    assert refusal == {"error": {"message": "already known"}}
+
+
+def test_who_knows_of_no_receipt_is_not_the_last_to_be_asked():
+    """A receipt that one node lacks is asked of the next."""
+    provider = among(a=Script(None), b=Script({"status": "0x1"}))
+    answer = provider.make_request("eth_getTransactionReceipt", ["0x00"])
+    assert answer == {"result": {"status": "0x1"}}
+    assert among(a=Script(None), b=Script(None)).make_request(
+        "eth_getTransactionReceipt", ["0x00"]
+    ) == {"result": None}

@@ -12,8 +12,6 @@ from colearn.errors import ColearnError
 from colearn.records import Entry
 from colearn.rules import Decision, State
 
-_TERMINATED = 143
-
 
 class Ending:
     """Whether the process was told to end; a `colearn.member.Watcher`, which sees to it.
@@ -40,7 +38,7 @@ class Ending:
         if self._told == signal.SIGINT:
             raise KeyboardInterrupt
         if self._told is not None:
-            sys.exit(_TERMINATED)
+            sys.exit(128 + self._told)
 
     def ordered(self, entry: Entry) -> None:
         """Go on."""
@@ -59,9 +57,14 @@ class Ending:
 
 @contextmanager
 def terminated_cleanly() -> Iterator[Ending]:
-    """Let SIGTERM end the process as Ctrl-C does: all that is open is closed."""
+    """Let SIGTERM, and a terminal that closes, end the process as Ctrl-C does.
+
+    All that is open is closed. Under nohup the terminal may close.
+    """
     ending = Ending()
-    numbers = signal.SIGTERM, signal.SIGINT
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, ending.tell) for number in numbers]
     try:
         yield ending

@@ -75,6 +75,8 @@ class Anvil:
             raise ConfigError(
                 f"anvil is not installed: {INSTALL}, or set {VARIABLE} to its program"
             )
+        if port and _answers(port):
+            raise LedgerError(f"port {port} is taken by another program: choose another")
         self.port = port or _free_port()
         command = [str(program), "--port", str(self.port), "--silent", "--accounts", "1"]
         if block_seconds is not None:
@@ -132,11 +134,15 @@ class Anvil:
         until = time.monotonic() + _START_SECONDS
         while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > until:
-                raise LedgerError(
-                    f"anvil does not start on port {self.port}: is the port taken, "
-                    "or its state file another version's?"
-                )
+                break
             time.sleep(0.02)
+        else:
+            if self._process.poll() is None:
+                return
+        raise LedgerError(
+            f"anvil does not start on port {self.port}: is the port taken, or its state file "
+            "damaged or another version's?"
+        )
 
 
 def _answers(port: int) -> bool:

@@ -73,7 +73,7 @@ class Client:
         *,
         depth: Depth = 0,
     ) -> None:
-        self.address = address
+        self.address = str(Web3.to_checksum_address(address)) if address else ""
         self._here = chain if isinstance(chain, InProcessChain) else None
         self._eth = _eth_of(chain)
         self._depth = depth

@@ -1,9 +1,9 @@
 """Nodes of a chain, spoken to as if they were one: none of them is trusted alone.
 
-What decides is asked of every node that answers: chain id, code, blocks and log
-entries. Where they differ nothing is believed. The newest block is the newest that all
-of them have, so that a node which lags behind holds the others up, and does not look
-like a lie.
+Transactions are given to all of them. What decides is asked of every node that
+answers: chain id, code, blocks and log entries. Where they differ nothing is believed.
+The newest block is the newest that all of them have, so that a node which lags behind
+holds the others up, and does not look like a lie.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from colearn.errors import ConfigError, LedgerError
 _TIMEOUT_SECONDS = 10
 _PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
 _ASKED_OF_ALL = {"eth_chainId", "eth_getCode", "eth_getLogs", "eth_getBlockByNumber"}
+_SEND = "eth_sendRawTransaction"
 _TAGS = {"latest", "finalized", "safe"}
 
 
@@ -68,7 +69,11 @@ class Nodes(JSONBaseProvider):
         Raises:
             LedgerError: No node answers, or they disagree.
         """
-        ask = self._ask_all if method in _ASKED_OF_ALL and len(self._nodes) > 1 else self._ask_one
+        ask = self._ask_one
+        if len(self._nodes) > 1 and method == _SEND:
+            ask = self._tell_all
+        elif len(self._nodes) > 1 and method in _ASKED_OF_ALL:
+            ask = self._ask_all
         failure: Exception | None = None
         for pause in (*_PAUSES_SECONDS, None):
             try:
@@ -94,14 +99,21 @@ class Nodes(JSONBaseProvider):
         return True
 
     def _ask_one(self, method: Any, params: Any) -> Any:
-        """The answer of the first node that gives one."""
+        """The answer of the first node that knows one."""
         *others, last = self._nodes.values()
         for node in others:
             try:
-                return node.make_request(method, params)
+                answer = node.make_request(method, params)
             except (RequestException, ValueError):
                 continue
+            if answer.get("result", "an error") is not None:
+                return answer
         return last.make_request(method, params)
+
+    def _tell_all(self, method: Any, params: Any) -> Any:
+        """Give all nodes a transaction; the answer of one that takes it, if any does."""
+        answers = list(self._answers(method, params).values())
+        return next((each for each in answers if "result" in each), answers[0])
 
     def _ask_all(self, method: Any, params: Any) -> Any:
         """The answer that all nodes give which answer at all."""

@@ -171,6 +171,10 @@ class Sender:
                     nonce = None  # somebody else acts with this key: count again
                     continue
                 if not _is_known(reason) and not self._arrived(sent):
+                    if "insufficient funds" in str(reason).lower():
+                        raise LedgerError(
+                            f"{call.sender} cannot pay for its transaction: send it funds"
+                        ) from None
                     raise
             self._nonces[call.sender] = nonce + 1
             return sent
