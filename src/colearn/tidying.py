@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colearn.errors import ColearnError, StoreError
+from colearn.errors import BlobCorrupt, BlobMissing, ColearnError
 from colearn.experiment import Agreement
 from colearn.records import Digest, Entry, digest_of, encode
 from colearn.rules import Decision, Outcome, State
@@ -30,6 +30,7 @@ class Tidier:
         records = (agreement.schema, agreement.proposal, agreement.experiment)
         self._keep = {digest_of((encode(each),)) for each in records}
         self._keep.add(agreement.initial.weights)
+        self._accepted: list[Digest] = []
         self._closed = False
 
     def ordered(self, entry: Entry) -> None:
@@ -39,12 +40,16 @@ class Tidier:
         """A round has ended."""
         self._closed = True
         if decision.proposal is not None and decision.outcome is Outcome.ACCEPTED:
-            self._keep |= self._parts_of(decision.proposal)
+            self._accepted.append(decision.proposal)
 
     def read(self, state: State) -> None:
         """The ledger was read: drop what is too much, once after each round."""
         if self._closed:
             self._closed = False
+            for digest in self._accepted:
+                self._keep |= self._parts_of(digest)
+            # What is not held yet may be fetched later, and its parts are known then.
+            self._accepted = [each for each in self._accepted if each not in self._store]
             live = set() if state.proposal is None else self._parts_of(state.proposal)
             collect(self._store, self._keep | live, self._spare_bytes)
 
@@ -57,7 +62,7 @@ class Tidier:
         if digest in self._store:
             try:
                 proposal = self._weights.proposal(digest)
-            except StoreError:  # damaged: nothing in it can be trusted
+            except (BlobCorrupt, BlobMissing):  # damaged: nothing in it can be trusted
                 return parts
             updates = (update.weights for update in proposal.merged)
             parts |= {proposal.weights, proposal.state, *updates} - {""}

@@ -189,7 +189,7 @@ def test_a_fork_goes_on_from_the_last_model(net):
     members = [group.join(number) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0]
     old = files.read(group.file)
-    options = ["--without", old.members[2], "--state-dir", state_of(group, 0), "--rpc", group.url]
+    options = ["--without", old.members[2], "--store", state_of(group, 0), "--rpc", group.url]
     forked = group.run("fork", group.file, *options, name="fork")
     assert forked.wait() == 0, forked.text()
     new = files.read(group.folder / "fork.toml")
@@ -204,3 +204,19 @@ def test_a_fork_goes_on_from_the_last_model(net):
     ]
     again[0].until(lambda: again[0].said("joined"))
     assert again[0].said("joined")[0]["model"] == new.experiment.initial
+
+
+def test_members_meet_in_a_bucket(net):
+    """Where nobody reaches anybody, notes and weights go through an object store."""
+    group = net("--rounds", 3)
+    bucket = (group.folder / "bucket").as_uri()
+    members = [group.join(number, "--bucket", bucket) for number in range(3)]
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    assert len({each.said("finished")[0]["model"] for each in members}) == 1
+    audit = group.run("audit", group.file, "--rpc", group.url, "--store", bucket, name="audit")
+    assert audit.wait() == 0, audit.text()
+    assert "3 proposals hashed and checked" in audit.text()
+    left = files.read(group.file).members[2]
+    options = ["--without", left, "--store", bucket, "--rpc", group.url]
+    forked = group.run("fork", group.file, *options, name="fork")
+    assert forked.wait() == 0, forked.text()

@@ -21,7 +21,7 @@ def fork(
     *,
     without: Annotated[tuple[str, ...], Each] = (),
     rounds: Whole | None = None,
-    state_dir: Path,
+    store: str,
     learner: str | None = None,
     data_dir: Path | None = None,
     out: Path = Path("fork.toml"),
@@ -35,7 +35,8 @@ def fork(
         experiment: The old experiment's file.
         without: Address of a member that left; once for each.
         rounds: How many; by default those that the old experiment has left.
-        state_dir: Folder that colearn join kept your blobs in: the model is there.
+        store: Where the model is: the folder that colearn join kept your blobs in, or
+            the URL of the bucket that the members met in.
         learner: Your own function that makes a learner, where the experiment names one.
         data_dir: Folder of your data.
         out: The file to write.
@@ -52,9 +53,7 @@ def fork(
     remaining = tuple(member for member in state.members if member not in without)
     decided = sum(each.proposal is not None for each in ledger.decisions())
     made = learner_for(agreement, learner, (0, len(agreement.members)), data_dir)
-    made.mli_accept_weights(
-        WeightsStore(open_blobs(str(state_dir)), agreement.schema).get(state.current)
-    )
+    made.mli_accept_weights(WeightsStore(open_blobs(store), agreement.schema).get(state.current))
     forked, initial = files.draw_up(
         made,
         task=agreement.task,
