@@ -49,7 +49,7 @@ def test_three_terminals(net):
 
 
 def test_an_audit_of_the_chain(net):
-    """Whoever has the file audits chain and blobs without a key; a changed blob is found."""
+    """Whoever has the file audits chain and blobs without a key; what is changed or lost is told."""
     group = net(*ROUNDS)
     members = [group.join(number) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0]
@@ -60,6 +60,14 @@ def test_an_audit_of_the_chain(net):
     assert "4 proposals hashed and checked" in audit.text()
     assert "gone" not in audit.text()
     assert members[0].said("finished")[0]["model"] in audit.text()
+    first = next(each for each in members[0].said("decided") if each["proposal"])
+    held = folder / "store" / first["proposal"][:2] / first["proposal"]
+    held.rename(folder / "elsewhere")
+    less = group.run("audit", group.file, *options, name="less")
+    assert less.wait() == 0, less.text()
+    assert "3 proposals hashed and checked" in less.text()
+    assert f"{first['outcome']}, not verified: rounds {first['round']}" in less.text()
+    (folder / "elsewhere").rename(held)
     blob = max(
         (folder / "store").rglob("*"), key=lambda path: path.is_file() and path.stat().st_mtime
     )
