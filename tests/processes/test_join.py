@@ -49,7 +49,7 @@ def test_three_terminals(net):
 
 
 def test_an_audit_of_the_chain(net):
-    """Whoever has the file audits chain and blobs without a key; what is changed or lost is told."""
+    """Whoever has the file audits chain and blobs without a key; changed and lost ones are told."""
     group = net(*ROUNDS)
     members = [group.join(number) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0]
