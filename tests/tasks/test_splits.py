@@ -25,7 +25,7 @@ def histogram(shares, labels: np.ndarray = LABELS) -> np.ndarray:
 
 @given(
     text=st.sampled_from(
-        ["iid", "dirichlet:0.5", "dirichlet:100", "classes:10", "classes:3", "sizes:0.5"]
+        ["iid", "dirichlet:0.5", "dirichlet:100", "classes:10", "classes:3", "sizes:2"]
     ),
     learners=st.integers(1, 12),
     seed=st.integers(0, 2**32),
