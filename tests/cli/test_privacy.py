@@ -96,7 +96,7 @@ class Foreign:
 
 def test_a_simulated_run_keeps_its_budgets(tmp_path):
     """Stopped and resumed, learners go on with what they had left; nothing is drawn anew."""
-    settings = Settings(task="breast-cancer", rounds=4, learners=3, privacy="standard")
+    settings = Settings(task="breast-cancer", rounds=4, learners=3, split="iid", privacy="standard")
 
     def spent(rounds):
         simulation = simulate(settings, tmp_path / "run")
@@ -112,7 +112,12 @@ def test_a_simulated_run_keeps_its_budgets(tmp_path):
 def test_budgets_run_out_and_the_group_goes_on(tmp_path):
     """Once everybody's budget is spent, members pass and abstain; the model stays."""
     settings = Settings(
-        task="breast-cancer", rounds=3, learners=3, privacy="strict", method="plain"
+        task="breast-cancer",
+        rounds=3,
+        learners=3,
+        split="iid",
+        privacy="strict",
+        method="plain",
     )
     with simulate(settings).collective as collective:
         collective.run(3)
