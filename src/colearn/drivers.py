@@ -7,8 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-
-from web3 import Web3
+from typing import TYPE_CHECKING
 
 from colearn.boards.local import LocalBoard
 from colearn.course import Course
@@ -31,6 +30,9 @@ from colearn.records import PLAIN, Digest, Experiment
 from colearn.silence import newcomer
 from colearn.stores.directory import DirectoryStore
 from colearn.weights_store import WeightsStore
+
+if TYPE_CHECKING:
+    from web3 import Web3
 
 JOURNAL_FILE = "journal.sqlite"
 STORE_FOLDER = "store"

@@ -16,23 +16,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import pytest
+from commands import run
 from safetensors.numpy import load_file
 
 from colearn import tasks
-from colearn.cli import main
 
 SMALL = ["--learners", "3", "--rounds", "6", "--seed", "4"]
-
-
-def run(capsys, *arguments):
-    """Run a command in this process; return exit status, stdout and stderr."""
-    status = 0
-    try:
-        main(arguments)
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 def start(*arguments, cwd):

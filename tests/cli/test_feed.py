@@ -1,4 +1,4 @@
-"""What a member's process says: one event a line, warnings and scores too, trouble once."""
+"""What a member's process says: one event a line, warnings too, trouble once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import pytest
 from colearn.cli.feed import Feed
 from colearn.errors import BlobMissing, LedgerError
 from colearn.ledgers.local import LocalLedger
-from colearn.ml_interface import ProposedWeights
-from colearn.records import Choice, Experiment, Propose, Vote
-from colearn.tracking import Follower
+from colearn.records import Experiment
 
 DIGEST = "2" * 64
 LEDGER = LocalLedger(Experiment(members=("ada", "bob"), initial=DIGEST, schema=DIGEST))
@@ -65,24 +63,3 @@ def test_trouble_that_stays_is_told_once(feed, said):
     feed.read(LEDGER.view())
     feed.failed(LedgerError("no node"))
     assert [each["reason"] for each in said()] == ["no node"]
-
-
-class Learner:
-    """Finds every proposal good."""
-
-    def mli_test_weights(self, weights):
-        return ProposedWeights(weights, vote=True, vote_score=0.75, test_score=float("nan"))
-
-
-def test_own_scores_are_events(feed, said):
-    """Once a round is decided, its own member is told what it measured, as far as it did."""
-    learner, ledger = Learner(), LocalLedger(LEDGER.experiment)
-    follower = Follower(feed, "bob", learner)
-    feed.read(ledger.view())
-    learner.mli_test_weights({})
-    ledger.submit(Propose(0, "ada", DIGEST), Vote(0, "bob", DIGEST, Choice.APPROVE))
-    (decision,) = ledger.decisions()
-    follower.decided(decision)
-    event = said()[-1]
-    assert (event["event"], event["round"], event["vote_score"]) == ("scores", 0, 0.75)
-    assert "test_score" not in event

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from commands import run
 
 from colearn import experiment as files
 from colearn import tasks
-from colearn.cli import main
 from colearn.cli.learners import learner_for
 from colearn.records import Rule
 
 ANN = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
 BOB = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
-
-
-def run(capsys, *arguments):
-    """Run a command in this process; return exit status, stdout and stderr."""
-    status = 0
-    try:
-        main(arguments)
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
+from commands import run
 
-from colearn.cli import main
 from colearn.report.files import read_trainings
 
 SMALL = ["--learners", "3", "--rounds", "2", "--seeds", "2", "--methods", "plain,fast"]
@@ -24,17 +24,6 @@ def make(*, seed, data_dir):
     model = SGDClassifier(loss="log_loss", random_state=seed)
     return SklearnLearner(model, train=(table[:, :2], table[:, 2]), steps=5)
 """
-
-
-def run(capsys, *arguments):
-    """Run a command in this process; return exit status, stdout and stderr."""
-    status = 0
-    try:
-        main(arguments)
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    return status, out, err
 
 
 @pytest.fixture(autouse=True)

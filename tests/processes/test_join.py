@@ -36,6 +36,7 @@ def test_three_terminals(net):
     members = [group.join(number) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
     (model,) = {each.said("finished")[0]["model"] for each in members}
+    assert not any("score" in each.text() for each in members), "scores stay home, logs travel"
     written = [load_file(state_of(group, number) / "weights.safetensors") for number in range(3)]
     for name, tensor in written[0].items():
         assert all((each[name] == tensor).all() for each in written)

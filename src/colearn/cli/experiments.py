@@ -107,7 +107,7 @@ def init(
         task=task,
         rounds=rounds,
         seed=seed,
-        members=_addresses(member),
+        members=_addresses(member) if member else (),
         rule=Rule(
             threshold=fraction("threshold", threshold),
             inclusive=inclusive,
@@ -147,14 +147,9 @@ def _option(text: str) -> tuple[str, str | int | float | bool]:
 
 def _addresses(members: Iterable[str]) -> tuple[str, ...]:
     """Check what only looks like addresses, before it is written down."""
-    from eth_utils.address import is_checksum_address  # noqa: PLC0415 - only here
+    from colearn.ledgers.keys import checked_address  # noqa: PLC0415 - needs an extra
 
-    members = tuple(members)
-    for member in members:
-        if not is_checksum_address(member):
-            raise ConfigError(
-                f"member {member!r} is no checksummed address: colearn keys new prints one"
-            )
+    members = tuple(map(checked_address, members))
     if len(members) == 1 or len(members) > MAX_MEMBERS:
         raise ConfigError(
             f"{len(members)} member(s): an experiment has 2 to {MAX_MEMBERS}; name all or none"

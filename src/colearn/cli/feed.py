@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from colearn.cli.progress import progress_bar
 from colearn.errors import ColearnError
 from colearn.records import (
     AddMember,
@@ -41,12 +41,11 @@ from colearn.report.files import WEIGHTS_FILE
 from colearn.rules import Decision, Outcome, State
 
 _VERBS = {Choice.APPROVE: "approves", Choice.REJECT: "rejects", Choice.ABSTAIN: "abstains"}
-_SCORES = ("vote_score", "test_score")
 _SHORT = 10
 
 
 class Feed:
-    """A `colearn.member.Watcher` that prints; a `colearn.tracking.Tracker` of its own scores.
+    """A `colearn.member.Watcher` that prints; never a score.
 
     What happened before the member joined is summed up in one line.
 
@@ -60,15 +59,7 @@ class Feed:
         self._me = me
         self._as_json = as_json
         self._console = Console(highlight=False)
-        self._progress = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            disable=as_json or not self._console.is_terminal,
-        )
+        self._progress = progress_bar(self._console, quiet=as_json)
         self._task = self._progress.add_task("learning", total=rounds)
         self._settled = Counter[Outcome]()
         self._caught_up = False
@@ -152,16 +143,6 @@ class Feed:
         if said != self._trouble:
             self._trouble = said
             self.say("failed", f"trying again: {said}", reason=said)
-
-    def log(self, round_index: int, numbers: Mapping[str, float]) -> None:
-        """Its own scores of a round's proposal, which nobody else is told."""
-        own = {name: numbers[name] for name in _SCORES if name in numbers}
-        if own and self._caught_up:
-            text = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in own.items())
-            self.say("scores", f"round {round_index:3}  your {text}", round=round_index, **own)
-
-    def close(self) -> None:
-        """Nothing is kept."""
 
     def begin(self, experiment: Experiment, folder: Path, url: str) -> None:
         """The drivers are open, and all agree."""

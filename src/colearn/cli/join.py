@@ -110,7 +110,7 @@ def join(
                     connection=connection,
                 )
             )
-            watchers: list[Watcher] = [feed, ending, Follower(feed, me, made)]
+            watchers: list[Watcher] = [feed, ending]
             if member.own is not None:
                 spare_bytes = spare_mib * 2**20
                 watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from colearn.cli.screen import member_lines, progress_bar, score_name
+from colearn.cli.progress import progress_bar
+from colearn.cli.screen import member_lines, score_name
 from colearn.report import files
 from colearn.report.result import number
 from colearn.report.trainings import Line, Training

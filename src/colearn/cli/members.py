@@ -18,6 +18,7 @@ from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node, Whole
 from colearn.drivers import open_ledger
 from colearn.errors import ConfigError
 from colearn.ledgers.ethereum import EthereumLedger
+from colearn.ledgers.keys import checked_address
 from colearn.records import (
     AddMember,
     Change,
@@ -61,7 +62,7 @@ def add(
         account: Who votes.
         node: A node of the chain.
     """
-    _endorse(*_opened(experiment, account, node), AddMember(_address(member)))
+    _endorse(*_opened(experiment, account, node), AddMember(checked_address(member)))
 
 
 def remove(
@@ -80,7 +81,7 @@ def remove(
         account: Who votes.
         node: A node of the chain.
     """
-    _endorse(*_opened(experiment, account, node), RemoveMember(_address(member)))
+    _endorse(*_opened(experiment, account, node), RemoveMember(checked_address(member)))
 
 
 def replace(
@@ -101,7 +102,7 @@ def replace(
         account: Who votes.
         node: A node of the chain.
     """
-    change = ReplaceMember(_address(member), _address(successor))
+    change = ReplaceMember(checked_address(member), checked_address(successor))
     _endorse(*_opened(experiment, account, node), change)
 
 
@@ -171,7 +172,7 @@ def rotate(
         node: A node of the chain.
     """
     ledger, me = _opened(experiment, account, node)
-    ledger.submit(Rotate(me, _address(successor)))
+    ledger.submit(Rotate(me, checked_address(successor)))
     print(f"{successor} takes the place of {me} with the next round. It needs funds. Then join by")
     print(f"  {_join_line(experiment, me, node)}")
 
@@ -270,11 +271,3 @@ def _text_of(change: Change, state: State) -> str:
 def _rule_to_come(state: State) -> Rule:
     """The rule once all that is scheduled has happened."""
     return changed(state.members, state.rule, *state.scheduled)[1]
-
-
-def _address(text: str) -> str:
-    from eth_utils.address import is_checksum_address  # noqa: PLC0415 - only here
-
-    if not is_checksum_address(text):
-        raise ConfigError(f"{text!r} is no checksummed address: colearn keys new prints one")
-    return text

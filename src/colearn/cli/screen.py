@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from colearn.cli.progress import progress_bar
 from colearn.collective import LEDGER_FILES
 from colearn.ledgers.local import LocalLedger
 from colearn.report import files
@@ -65,19 +65,6 @@ class Screen(Protocol):
 def make_screen(as_json: bool) -> Screen:
     """The screen that was asked for."""
     return _Lines() if as_json else _Terminal()
-
-
-def progress_bar(console: Console) -> Progress:
-    """How far a run is, below what it prints; nothing where no terminal is."""
-    return Progress(
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 class _Terminal:

@@ -14,6 +14,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
+from colearn.privacy.noise import gaussian
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -110,7 +112,7 @@ def perceptron_step(
 
 
 def _noisy(total: NDArray[Any], plan: NoisySteps, rng: np.random.Generator) -> NDArray[Any]:
-    noise = rng.standard_normal(total.shape, dtype=total.dtype.type)
+    noise = gaussian(rng, total.shape, total.dtype)
     noise *= plan.deviation
     noise += total
     return noise

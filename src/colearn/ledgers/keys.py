@@ -16,13 +16,16 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-import coincurve
-from eth_account import Account
-from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
-
-from colearn.errors import ConfigError
+from colearn.errors import ConfigError, MissingExtra
 from colearn.log import sync_directory
+
+try:
+    import coincurve
+    from eth_account import Account
+    from eth_hash.auto import keccak
+    from eth_utils.address import is_checksum_address, to_checksum_address
+except ModuleNotFoundError as reason:
+    raise MissingExtra("a member's key", reason.name or "eth_account", "evm") from None
 
 KEY_VARIABLE = "COLEARN_KEY"
 """The environment variable that may hold a private key itself, as 64 hex digits."""
@@ -48,6 +51,17 @@ class Key(bytes):
         return f"<key of {self.address}>"
 
     __str__ = __repr__
+
+
+def checked_address(text: str) -> str:
+    """What is a member's address, as keys have it.
+
+    Raises:
+        ConfigError: It is none, or its checksum does not match.
+    """
+    if not is_checksum_address(text):
+        raise ConfigError(f"{text!r:.80} is no checksummed address: colearn keys new prints one")
+    return text
 
 
 def new_key() -> Key:

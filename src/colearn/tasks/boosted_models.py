@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 
-from colearn.learners.base import Samples
 from colearn.learners.xgboost import XGBoostLearner
-from colearn.tasks.registry import Task
+from colearn.tasks.registry import Given, Task
 
 # Rows and columns are drawn anew for each tree, so that who was outvoted has another try.
 _DRAWN = {"subsample": 0.8, "colsample_bytree": 0.5}
@@ -21,13 +22,9 @@ _PARAMS = {
 def learner(
     task: Task,
     *,
-    train: Samples,
-    vote: Samples,
-    test: Samples | None,
-    seed: int,
     learning_rate: float,
     batch_size: None,  # noqa: ARG001 - trees take all samples at once
-    policy: str,
+    **given: Unpack[Given],
 ) -> XGBoostLearner:
     """Make a learner of a task; see `Task.learner`."""
     return XGBoostLearner(
@@ -35,9 +32,5 @@ def learner(
         classes=None if task.classes is None else np.arange(task.classes),
         numbers=task.classes is None,
         rounds_per_proposal=task.steps,
-        train=train,
-        vote=vote,
-        test=test,
-        policy=policy,
-        seed=seed,
+        **given,
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Unpack
 
 from colearn.errors import MissingExtra
-from colearn.learners.base import Samples
-from colearn.tasks.registry import Task
+from colearn.tasks.registry import Given, Task
 
 try:
     import jax
@@ -24,26 +23,18 @@ except ModuleNotFoundError:
 def learner(
     task: Task,
     *,
-    train: Samples,
-    vote: Samples,
-    test: Samples | None,
-    seed: int,
     learning_rate: float,
     batch_size: int,
-    policy: str,
+    **given: Unpack[Given],
 ) -> JaxLearner:
     """Make a learner of a task; see `Task.learner`."""
     return JaxLearner(
-        _model(*task.picture, task.classes or 1, seed),
+        _model(*task.picture, task.classes or 1, given["seed"]),
         loss=optax.softmax_cross_entropy_with_integer_labels,
         optimizer=_adam(learning_rate),
-        train=train,
-        vote=vote,
-        test=test,
         steps=task.steps,
         batch_size=batch_size,
-        policy=policy,
-        seed=seed,
+        **given,
     )
 
 

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from colearn.learners.base import Samples
 from colearn.learners.keras import KerasLearner
-from colearn.tasks.registry import Task
+from colearn.tasks.registry import Given, Task
 
 
 def learner(
     task: Task,
     *,
-    train: Samples,
-    vote: Samples,
-    test: Samples | None,
-    seed: int,
     learning_rate: float,
     batch_size: int,
-    policy: str,
+    **given: Unpack[Given],
 ) -> KerasLearner:
     """Make a learner of a task; see `Task.learner`."""
     from keras import losses, optimizers  # noqa: PLC0415 - the learner says what is missing
 
-    model = convolutions(*task.picture, outputs=task.classes or 1, seed=seed)
+    model = convolutions(*task.picture, outputs=task.classes or 1, seed=given["seed"])
     model.compile(
         optimizer=optimizers.Adam(learning_rate),
         loss=losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return KerasLearner(
         model,
-        train=train,
-        vote=vote,
-        test=test,
         steps=task.steps,
         batch_size=batch_size,
-        policy=policy,
-        seed=seed,
+        **given,
     )
 
 

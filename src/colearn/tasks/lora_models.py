@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from colearn.errors import MissingExtra
-from colearn.learners.base import Samples
 from colearn.tasks.mails import model_folder
-from colearn.tasks.registry import Task
+from colearn.tasks.registry import Given, Task
 
 try:
     import torch
@@ -24,30 +23,22 @@ except ModuleNotFoundError as reason:
 def learner(
     task: Task,
     *,
-    train: Samples,
-    vote: Samples,
-    test: Samples | None,
-    seed: int,
     learning_rate: float,
     batch_size: int,
-    policy: str,
+    **given: Unpack[Given],
 ) -> LoraLearner:
     """Make a learner of a task; see `Task.learner`."""
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        torch.manual_seed(given["seed"])
         model = SentenceClassifier(outputs=task.classes or 1)
     return LoraLearner(
         model,
         adapter=LoraConfig(r=8, target_modules=["query", "value"], modules_to_save=["head"]),
         loss=nn.functional.cross_entropy,
         optimizer=partial(torch.optim.Adam, lr=learning_rate),
-        train=train,
-        vote=vote,
-        test=test,
         steps=task.steps,
         batch_size=batch_size,
-        policy=policy,
-        seed=seed,
+        **given,
     )
 
 

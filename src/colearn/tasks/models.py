@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from colearn.errors import MissingExtra
-from colearn.learners.base import FrameworkLearner, Samples
-from colearn.tasks.registry import Task
+from colearn.learners.base import FrameworkLearner
+from colearn.tasks.registry import Given, Task
 
 try:
     from sklearn.ensemble import RandomForestClassifier
@@ -25,37 +25,25 @@ except ModuleNotFoundError:
 def learner(
     task: Task,
     *,
-    train: Samples,
-    vote: Samples,
-    test: Samples | None,
-    seed: int,
     learning_rate: float | None,
     batch_size: int | None,
-    policy: str,
+    **given: Unpack[Given],
 ) -> FrameworkLearner:
     """Make a learner of a task; see `Task.learner`."""
     classes = None if task.classes is None else np.arange(task.classes)
     if batch_size is None:
         return ForestLearner(
-            RandomForestClassifier(random_state=seed),
+            RandomForestClassifier(random_state=given["seed"]),
             classes=classes,
             trees_per_round=task.steps,
-            train=train,
-            vote=vote,
-            test=test,
-            policy=policy,
-            seed=seed,
+            **given,
         )
     return SklearnLearner(
-        _ESTIMATORS[task.name](learning_rate, seed),
+        _ESTIMATORS[task.name](learning_rate, given["seed"]),
         classes=classes,
-        train=train,
-        vote=vote,
-        test=test,
         steps=task.steps,
         batch_size=batch_size,
-        policy=policy,
-        seed=seed,
+        **given,
     )
 
 

@@ -166,8 +166,7 @@ def _divisible(name: str, data_dir: Path | None, *, seed: int) -> FrameworkLearn
 
 
 def _samples(learner: FrameworkLearner) -> Samples:
-    train, vote = learner.train_samples, learner.vote_samples
-    return np.concatenate([train[0], vote[0]]), np.concatenate([train[1], vote[1]])
+    return learner.joined([learner.train_samples, learner.vote_samples])
 
 
 def _classes(learner: FrameworkLearner) -> NDArray[Any] | None:

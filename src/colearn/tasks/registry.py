@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from colearn.errors import ConfigError
 from colearn.learners.base import FrameworkLearner, Samples
@@ -27,6 +27,16 @@ _MODELS = {
     "xgboost": "boosted_models",
 }
 """By framework, the module here that makes a task's model a learner."""
+
+
+class Given(TypedDict):
+    """What all learners of a task are given alike; see `Task.learner`."""
+
+    train: Samples
+    vote: Samples
+    test: Samples | None
+    policy: str
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +131,9 @@ class Task:
         ).learner
         return make(
             self,
-            train=train,
-            vote=vote,
-            test=test,
-            seed=seed,
+            **Given(train=train, vote=vote, test=test, policy=policy, seed=seed),
             learning_rate=self.learning_rate if learning_rate is None else learning_rate,
             batch_size=self.batch_size if batch_size is None else batch_size,
-            policy=policy,
         )
 
     def _check(self, learning_rate: float | None, batch_size: int | None) -> None:

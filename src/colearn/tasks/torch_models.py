@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Unpack
 
 from colearn.errors import MissingExtra
-from colearn.learners.base import Samples
-from colearn.tasks.registry import Task
+from colearn.tasks.registry import Given, Task
 
 try:
     import torch
@@ -20,29 +20,21 @@ except ModuleNotFoundError:
 def learner(
     task: Task,
     *,
-    train: Samples,
-    vote: Samples,
-    test: Samples | None,
-    seed: int,
     learning_rate: float,
     batch_size: int,
-    policy: str,
+    **given: Unpack[Given],
 ) -> TorchLearner:
     """Make a learner of a task; see `Task.learner`."""
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        torch.manual_seed(given["seed"])
         module = convolutions(*task.picture, outputs=task.classes or 1)
     return TorchLearner(
         module,
         loss=nn.functional.cross_entropy,
         optimizer=partial(torch.optim.Adam, lr=learning_rate),
-        train=train,
-        vote=vote,
-        test=test,
         steps=task.steps,
         batch_size=batch_size,
-        policy=policy,
-        seed=seed,
+        **given,
     )
 
 
