@@ -7,7 +7,7 @@ from terminals import Net
 
 
 @pytest.fixture
-def net(tmp_path):
+def net(tmp_path, anvil_program):
     """Start a chain with an experiment on it; all processes are ended with the test."""
     nets = []
 
