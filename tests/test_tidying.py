@@ -11,6 +11,7 @@ from colearn import Weights
 from colearn.ledgers.local import LocalLedger
 from colearn.records import Choice, Experiment, Propose, Vote, digest_of, encode
 from colearn.stores.directory import DirectoryStore
+from colearn.stores.own import OwnObjects
 from colearn.tidying import Tidier
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
@@ -20,10 +21,10 @@ SCHEMA = Schema.of({"w": np.zeros(100)})
 
 
 class Member:
-    """A member's disk and its ledger, with room for nothing that need not be kept."""
+    """A member's blobs and its ledger, with room for nothing that need not be kept."""
 
-    def __init__(self, folder):
-        self.store = DirectoryStore(folder)
+    def __init__(self, store):
+        self.store = store
         self.weights = WeightsStore(self.store, SCHEMA)
         initial = self.put(0, 0, "", "")
         experiment = Experiment(members=MEMBERS, initial=initial, schema=SCHEMA.digest)
@@ -59,10 +60,18 @@ class Member:
         return tidier
 
 
-@pytest.fixture
-def member(tmp_path):
-    """A member that has M₀."""
-    return Member(tmp_path)
+@pytest.fixture(params=["disk", "bucket"])
+def member(request, tmp_path):
+    """A member that has M₀, on its disk or in a bucket."""
+    if request.param == "disk":
+        yield Member(DirectoryStore(tmp_path))
+        return
+    request.getfixturevalue("optional")("obstore")
+    from colearn.peers.bucket import bucket
+    from colearn.stores.objects import ObjectStore
+
+    with OwnObjects(ObjectStore(bucket("memory://")), tmp_path / "objects.log") as own:
+        yield Member(own)
 
 
 def test_what_was_accepted_stays_and_what_was_not_goes(member):
@@ -95,7 +104,7 @@ def test_what_is_voted_on_stays(member):
     assert member.weights.proposal(live).weights in member.store
 
 
-def test_what_was_accepted_stays_though_it_came_late(member, tmp_path):
+def test_what_was_accepted_stays_though_it_came_late(member):
     """Who joins late fetches what was accepted before; it is known for that once it is here."""
     digest, content = member.round(Choice.APPROVE)
     parts = [bytes(b"".join(member.store.open(blob))) for blob in (digest, content)]

@@ -29,12 +29,17 @@ from colearn.protocols import Board, Store
 from colearn.records import PLAIN, Digest, Experiment
 from colearn.silence import newcomer
 from colearn.stores.directory import DirectoryStore
+from colearn.stores.own import OwnObjects
+from colearn.stores.retention import Tidied
 from colearn.weights_store import WeightsStore
 
 if TYPE_CHECKING:
     from web3 import Web3
 
+    from colearn.stores.objects import ObjectStore
+
 JOURNAL_FILE = "journal.sqlite"
+OBJECTS_FILE = "objects.log"
 STORE_FOLDER = "store"
 
 
@@ -159,14 +164,14 @@ class Member:
     Attributes:
         participant: What takes part.
         weights: Its weights.
-        own: The blobs on its disk; None where they are in a bucket.
+        own: The blobs that it keeps, on its disk or in a bucket.
         network: What other members reach; None where they meet in a bucket.
         url: Where others find what this member has.
     """
 
     participant: Participant
     weights: WeightsStore
-    own: DirectoryStore | None
+    own: Tidied
     network: Network | None
     url: str
 
@@ -214,12 +219,12 @@ def open_member(
         )
         opened.callback(journal.close)
         signer = KeySigner({me: key}, ledger.chain_id, ledger.address)
-        own = network = None
+        network = None
+        own: DirectoryStore | OwnObjects
         board: Board
-        store: Store
         shared: Store
         if connection.bucket is None:
-            store = own = open_store(folder)
+            own = open_store(folder)
             network = opened.enter_context(
                 Network(
                     me,
@@ -238,9 +243,9 @@ def open_member(
         else:
             url = connection.bucket
             kept = opened.enter_context(LocalBoard(ledger.experiment, folder / NOTES_FILE))
-            store, board = _in_bucket(ledger, kept, signer, url)
-            shared = store
-        agreement.put_initial(store, path)
+            objects, board = _in_bucket(ledger, kept, signer, url)
+            shared = own = opened.enter_context(OwnObjects(objects, folder / OBJECTS_FILE))
+        agreement.put_initial(own, path)
         weights = WeightsStore(shared, agreement.schema)
         _begin(agreement, path, learner, weights)
         course = None
@@ -263,8 +268,8 @@ def open_member(
 
 def _in_bucket(
     ledger: EthereumLedger, kept: LocalBoard, signer: KeySigner, url: str
-) -> tuple[Store, Board]:
-    """Store and board of members that meet in an object store."""
+) -> tuple[ObjectStore, Board]:
+    """Objects and board of members that meet in an object store."""
     from colearn.boards.objects import ObjectBoard  # noqa: PLC0415 - an extra of its own
     from colearn.peers.bucket import bucket  # noqa: PLC0415
     from colearn.stores.objects import ObjectStore  # noqa: PLC0415

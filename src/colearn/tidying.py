@@ -1,4 +1,4 @@
-"""Keeps a member's disk from filling: what was accepted stays, the rest while there is room."""
+"""Keeps a member's blobs from filling a disk or a bucket: what was accepted stays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from colearn.errors import BlobCorrupt, BlobMissing, ColearnError
 from colearn.experiment import Agreement
 from colearn.records import Digest, Entry, digest_of, encode
 from colearn.rules import Decision, Outcome, State
-from colearn.stores.directory import DirectoryStore
-from colearn.stores.retention import collect
+from colearn.stores.retention import Tidied, collect
 from colearn.weights_store import WeightsStore
 
 
@@ -22,7 +21,7 @@ class Tidier:
     """
 
     def __init__(
-        self, agreement: Agreement, store: DirectoryStore, weights: WeightsStore, spare_bytes: int
+        self, agreement: Agreement, store: Tidied, weights: WeightsStore, spare_bytes: int
     ) -> None:
         self._store = store
         self._weights = weights
@@ -46,6 +45,8 @@ class Tidier:
         """The ledger was read: drop what is too much, once after each round."""
         if self._closed:
             self._closed = False
+            if sum(blob.size_bytes for blob in self._store.held()) <= self._spare_bytes:
+                return
             for digest in self._accepted:
                 self._keep |= self._parts_of(digest)
             # What is not held yet may be fetched later, and its parts are known then.

@@ -216,10 +216,14 @@ def test_a_fork_goes_on_from_the_last_model(net):
 
 
 def test_members_meet_in_a_bucket(net):
-    """Where nobody reaches anybody, notes and weights go through an object store."""
+    """Where nobody reaches anybody, notes and weights go through an object store.
+
+    What was accepted stays in it, though there is room for nothing else.
+    """
     group = net("--rounds", 3)
     bucket = (group.folder / "bucket").as_uri()
-    members = [group.join(number, "--bucket", bucket) for number in range(3)]
+    options = ["--bucket", bucket, "--spare-mib", 0]
+    members = [group.join(number, *options) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
     assert len({each.said("finished")[0]["model"] for each in members}) == 1
     audit = group.run("audit", group.file, "--rpc", group.url, "--store", bucket, name="audit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import count
 
 import pytest
@@ -10,11 +11,14 @@ from msgspec.structs import replace
 
 from colearn.boards.local import LocalBoard
 from colearn.boards.objects import ObjectBoard
-from colearn.errors import BlobCorrupt, BlobMissing, ConfigError, Equivocation
+from colearn.errors import BlobCorrupt, BlobMissing, ConfigError, Equivocation, StoreError
 from colearn.ledgers.local import LocalLedger
 from colearn.peers.bucket import bucket
 from colearn.records import Ballot, Candidate, Choice, Pass, Scores, digest_of, encode
+from colearn.stores import own
 from colearn.stores.objects import ObjectStore
+from colearn.stores.own import OwnObjects
+from colearn.stores.retention import Held
 from colearn.testing import check_board, check_store
 
 BLOB = bytes(range(256)) * 2_000
@@ -67,6 +71,77 @@ def test_bytes_that_were_changed_or_are_too_many_are_corrupt(make):
         store.open(digest, len(BLOB))
     with pytest.raises(BlobMissing):
         store.open("../" + digest[3:])
+
+
+def test_a_members_own_part_of_a_bucket_keeps_the_promises(make, tmp_path):
+    """The conformance kit passes, with room for its largest blob."""
+    numbers = count()
+
+    class Roomy(OwnObjects):
+        def open(self, digest, most_bytes=None):
+            return super().open(digest, 2**30 if most_bytes is None else most_bytes)
+
+    with ExitStack() as opened:
+        check_store(
+            lambda: opened.enter_context(
+                Roomy(ObjectStore(make()), tmp_path / f"{next(numbers)}.log")
+            )
+        )
+
+
+def test_a_member_deletes_only_what_it_put_there(make, tmp_path):
+    """Others' objects stay, and those of other experiments; a restart knows which are whose."""
+    shared = ObjectStore(make())
+    theirs = shared.put([b"theirs"])
+    with OwnObjects(shared, tmp_path / "ours.log") as ours:
+        mine = ours.put([b"mine"])
+        assert ours.put([b"theirs"]) == theirs
+    with OwnObjects(shared, tmp_path / "ours.log") as ours:
+        assert ours.held() == [Held(mine, 4)]
+        for digest in (mine, theirs):
+            ours.drop(digest)
+        assert ours.held() == []
+    assert theirs in shared
+    assert mine not in shared
+
+
+def test_a_crash_while_an_object_is_put_leaves_none_that_nobody_knows(make, tmp_path):
+    """What is listed may not be there, and is put again; what is there is listed."""
+
+    class Cut(ObjectStore):
+        def put(self, parts, digest=None):
+            raise StoreError("cut")
+
+    bucket = make()
+    with OwnObjects(Cut(bucket), tmp_path / "ours.log") as ours:
+        with pytest.raises(StoreError, match="cut"):
+            ours.put([b"mine"])
+        assert len(ours.held()) == 1
+    with OwnObjects(ObjectStore(bucket), tmp_path / "ours.log") as ours:
+        digest = ours.put([b"mine"])
+        assert digest in ours
+        assert ours.held() == [Held(digest, 4)]
+
+
+def test_the_list_of_objects_does_not_grow_for_ever(make, tmp_path, monkeypatch):
+    """What was deleted goes from the list, too."""
+    monkeypatch.setattr(own, "_MOST_DROPPED", 10)
+    path = tmp_path / "ours.log"
+    with OwnObjects(ObjectStore(make()), path) as ours:
+        for number in range(100):
+            ours.drop(ours.put([str(number).encode()]))
+        kept = ours.put([b"kept"])
+    assert path.stat().st_size < 15 * 250
+    with OwnObjects(ObjectStore(make()), path) as ours:
+        assert [blob.digest for blob in ours.held()] == [kept]
+
+
+def test_a_list_that_is_no_list_is_refused(make, tmp_path):
+    """In one line that names the file."""
+    path = tmp_path / "ours.log"
+    path.write_text("nonsense\n")
+    with pytest.raises(StoreError, match=r"ours\.log: record 1 does not hold"):
+        OwnObjects(ObjectStore(make()), path)
 
 
 def test_the_board_keeps_the_promises(make):

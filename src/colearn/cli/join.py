@@ -79,7 +79,8 @@ def join(
         state_dir: Folder for your journal, blobs and the final model; by default one
             beside the experiment, named by your address.
         reach: How the other members reach this one.
-        spare_mib: Room on your disk for blobs that were not accepted; the oldest go first.
+        spare_mib: Room on your disk, or in the bucket, for blobs of yours that were not
+            accepted; the oldest go first.
         stay: Serve your blobs to the others after the last round, until stopped; else for
             half a minute at most, if somebody lacks the last model.
         health: HOST:PORT at which to serve /health and /metrics.
@@ -110,10 +111,8 @@ def join(
                     connection=connection,
                 )
             )
-            watchers: list[Watcher] = [feed, ending]
-            if member.own is not None:
-                spare_bytes = spare_mib * 2**20
-                watchers.append(Tidier(agreement, member.own, member.weights, spare_bytes))
+            tidier = Tidier(agreement, member.own, member.weights, spare_mib * 2**20)
+            watchers: list[Watcher] = [feed, ending, tidier]
             if at is not None:
                 watchers.append(opened.enter_context(_watched(me, folder, *at)))
             for where in track:

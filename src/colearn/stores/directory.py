@@ -14,22 +14,15 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from colearn.errors import BlobCorrupt, BlobMissing, StoreError
 from colearn.log import sync_directory
 from colearn.protocols import Blob
 from colearn.records import Buffer, Digest, digest_of, is_digest
+from colearn.stores.retention import Held
 from colearn.stores.sizes import check_size
 
 _UNFINISHED = "unfinished-"
-
-
-class Held(NamedTuple):
-    """One blob of a directory."""
-
-    digest: Digest
-    size_bytes: int
 
 
 class DirectoryStore:

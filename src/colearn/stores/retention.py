@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple, Protocol
 
 from colearn.records import Digest
-from colearn.stores.directory import DirectoryStore
 
 
-def collect(store: DirectoryStore, keep: Collection[Digest], most_bytes: int) -> list[Digest]:
+class Held(NamedTuple):
+    """One blob that a store holds."""
+
+    digest: Digest
+    size_bytes: int
+
+
+class Tidied(Protocol):
+    """A store that tells what it holds, and so can be tidied up."""
+
+    def held(self) -> list[Held]:
+        """All blobs, the oldest first."""
+        ...
+
+    def drop(self, digest: Digest) -> None:
+        """Hold a blob no longer."""
+        ...
+
+    def __contains__(self, digest: object) -> bool: ...
+
+
+def collect(store: Tidied, keep: Collection[Digest], most_bytes: int) -> list[Digest]:
     """Drop the oldest blobs that need not be kept, until the rest of them fits.
 
     Args:
