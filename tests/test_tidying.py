@@ -67,8 +67,8 @@ def member(request, tmp_path):
         yield Member(DirectoryStore(tmp_path))
         return
     request.getfixturevalue("optional")("obstore")
-    from colearn.peers.bucket import bucket
-    from colearn.stores.objects import ObjectStore
+    from colearn.peers.bucket import bucket  # noqa: PLC0415 - an extra of its own
+    from colearn.stores.objects import ObjectStore  # noqa: PLC0415
 
     with OwnObjects(ObjectStore(bucket("memory://")), tmp_path / "objects.log") as own:
         yield Member(own)

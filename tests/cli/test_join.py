@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from evm import KEYS, NAMES, begin_again, chain
+from evm import KEYS, NAMES, Contract, begin_again, chain
 from msgspec.structs import replace
 
 from colearn import drivers
@@ -55,12 +55,14 @@ def test_options_are_looked_at_first(agreed, options, says, capsys, tmp_path):
     [
         ({"rule": Rule(threshold="2/3")}, "rule.threshold is 1/2, not 2/3"),
         ({"members": NAMES[:3]}, "members is"),
-        ({"rounds": 7}, "rounds or seed is not; the chain does not tell which"),
+        ({"rounds": 7}, "rounds is 15, not 7"),
+        ({"method": "fast"}, "method is plain, not fast"),
+        ({"bounds": {"nodes": 10, "trees": 10}}, "schema is"),
     ],
-    ids=["rule", "members", "rounds"],
+    ids=["rule", "members", "rounds", "method", "schema"],
 )
 def test_another_experiment_is_told_apart(agreed, change, says, capsys, monkeypatch):
-    """Where file and contract differ, join names the term, where the chain tells it, and ends."""
+    """Where file and contract differ, join names the term, and ends."""
     begin_again()
     monkeypatch.setattr(drivers, "connected", lambda *_: chain())
     ledger = EthereumLedger.found(agreed.experiment, KEYS, chain=chain())
@@ -72,3 +74,14 @@ def test_another_experiment_is_told_apart(agreed, change, says, capsys, monkeypa
     assert "another experiment's" in err
     assert says in err
     assert not list(Path().glob("state-*"))
+
+
+def test_a_contract_put_there_by_another_program_may_not_tell(agreed, capsys, monkeypatch):
+    """Its record is not needed, but then join can only say that some term differs."""
+    begin_again()
+    monkeypatch.setattr(drivers, "connected", lambda *_: chain())
+    place = Place(address=Contract(agreed.experiment).address)
+    files.write(Path("experiment.toml"), replace(agreed, contract=place, rounds=7))
+    with pytest.raises(SystemExit):
+        main(["join"])
+    assert "rounds or seed is not; whoever deployed it left out" in capsys.readouterr().err

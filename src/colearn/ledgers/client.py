@@ -7,15 +7,23 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 from colearn.errors import BadSignature, ColearnError, ConfigError, LedgerError, MissingExtra
-from colearn.records import Experiment, digest_of, encode
+from colearn.records import Experiment, decode, digest_of, encode
 
 try:
     from eth_tester.exceptions import TransactionFailed
+    from hexbytes import HexBytes
     from requests import RequestException
     from web3 import Web3
     from web3.exceptions import BlockNotFound, Web3Exception
 
-    from colearn.ledgers.contract import REFUSALS, Signature, Values, compiled, rule_to_abi
+    from colearn.ledgers.contract import (
+        REFUSALS,
+        Signature,
+        Values,
+        compiled,
+        rule_from_abi,
+        rule_to_abi,
+    )
     from colearn.ledgers.inprocess import InProcessChain
     from colearn.ledgers.sender import Call, Receipt, Sender, Sent
 except ModuleNotFoundError:
@@ -87,6 +95,9 @@ class Client:
     def deploy(self, experiment: Experiment, sender: str) -> Receipt:
         """Put a contract for an experiment on the chain; return the transaction's receipt.
 
+        The experiment's record follows the constructor's arguments, where the contract
+        does not look, so that the chain alone tells all that the members agreed on.
+
         Raises:
             ConfigError: A member's name is no checksummed address.
             LedgerError: The chain did not take it.
@@ -97,14 +108,14 @@ class Client:
                     f"member {member!r} is no checksummed address: "
                     "on Ethereum members are called by theirs"
                 )
-        factory = self._eth.contract(abi=compiled()["abi"], bytecode=compiled()["bytecode"])
-        construct = factory.constructor(
-            bytes.fromhex(digest_of([encode(experiment)])),
+        record = encode(experiment)
+        created = self._creation(
+            bytes.fromhex(digest_of([record])),
             bytes.fromhex(experiment.initial),
             experiment.members,
             rule_to_abi(experiment.rule),
         )
-        call = Call(sender, {"data": construct.data_in_transaction})
+        call = Call(sender, {"data": created + record})
         self.head()  # which tells what a transaction must pay
         with _reported():
             receipt = self._sender.settle(self._sender.send([call])[0])
@@ -142,6 +153,29 @@ class Client:
                 f"the contract at {self.address} is another experiment's: its experiment is "
                 f"{found}, expected {expected}"
             )
+
+    def terms(self, founded: Log) -> Experiment | None:
+        """The record of what was agreed on, as the transaction that put the contract there has it.
+
+        None where that transaction holds none, or another than the contract names.
+        """
+        values = founded.values
+        with _reported():
+            data = bytes(self._eth.get_transaction(founded.transaction)["input"])
+        terms = [values[name] for name in ("experiment", "initial", "members")]
+        rule = rule_to_abi(rule_from_abi(values["rule"]))
+        record = data[len(self._creation(*terms, rule)) :]
+        if digest_of([record]) != values["experiment"].hex():
+            return None
+        try:
+            return decode(record, Experiment)
+        except ConfigError:
+            return None
+
+    def _creation(self, *arguments: object) -> bytes:
+        """The data of a transaction that makes the contract."""
+        factory = self._eth.contract(abi=compiled()["abi"], bytecode=compiled()["bytecode"])
+        return bytes(HexBytes(factory.constructor(*arguments).data_in_transaction))
 
     def _code(self) -> tuple[bytes, bytes]:
         """The contract's code as the chain has it; and as this release's is, but its terms."""

@@ -94,7 +94,7 @@ class EthereumLedger:
         self._first_block = first_block
         self._head: Head | None = None
         self._marks: deque[_Mark] = deque(maxlen=_MARKS)
-        self._history = History(experiment, address, self.commitment)
+        self._history = History(experiment, address, self.commitment, self._client.terms)
         self._look()
         self._client.check_experiment(experiment)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -16,8 +16,8 @@ from colearn.terms import difference
 
 _OTHER_TERMS = (
     "members, rule and M₀ are the same, so the schema, the method or a term such as task, "
-    "rounds or seed is not; the chain does not tell which: compare your file "
-    "with the one that was deployed"
+    "rounds or seed is not; whoever deployed it left out its record, so the chain does not "
+    "tell which: compare your file with theirs"
 )
 
 
@@ -28,6 +28,8 @@ class History:
         experiment: The contract must be this experiment's.
         address: Where the contract is.
         commitment: Gives the commitment that a vote and a salt make there.
+        terms: Gives the record of what was agreed on, by the contract's first log entry,
+            where the chain has it.
 
     Attributes:
         entries: Every event, in order.
@@ -39,11 +41,18 @@ class History:
 
     state: State
 
-    def __init__(self, experiment: Experiment, address: str, commitment: CommitmentTo) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        address: str,
+        commitment: CommitmentTo,
+        terms: Callable[[Log], Experiment | None],
+    ) -> None:
         self.begun = 0
         self._experiment = experiment
         self._address = address
         self._commitment = commitment
+        self._terms = terms
         self._begin()
 
     def __len__(self) -> int:
@@ -116,8 +125,9 @@ class History:
             raise CorruptLedger(
                 f"the contract at {self._address} does not begin as one of colearn's: {reason}"
             ) from None
-        expected, differ = digest_of([encode(ours)]), difference(ours, theirs)
-        if differ or digest != expected:
+        expected = digest_of([encode(ours)])
+        if digest != expected or difference(ours, theirs):
+            differ = difference(ours, self._terms(founded) or theirs)
             raise LedgerError(
                 f"the contract at {self._address} is another experiment's: its experiment is "
                 f"{digest[:12]}, expected {expected[:12]}: {differ or _OTHER_TERMS}"
