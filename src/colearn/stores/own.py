@@ -23,7 +23,7 @@ _MOST_DROPPED = 1_000
 
 
 class OwnObjects:
-    """A `colearn.protocols.Store` in a shared bucket that deletes only what was put by it; thread-safe.
+    """A `colearn.protocols.Store` in a shared bucket that deletes what it put; thread-safe.
 
     Others, and members of other experiments, may have their objects in the same bucket.
     So a file on this member's disk lists its own: each stands there before it is written,
