@@ -208,7 +208,9 @@ def test_numbers_are_predicted():
 
 
 PRIVACY = Privacy(train=DiffPrivConfig(50.0, 1e-4, noise_multiplier=1.0), releases=2)
-ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="private on jax alone")
+ON_JAX = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="may lack: JAX, on which alone training can be private"
+)
 
 
 def secretive(*, dropout=0.1, **options):

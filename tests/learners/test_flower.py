@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 
 import numpy as np
 import pytest
 
-if not os.environ.get("CI"):
-    pytest.importorskip("flwr")
+pytest.importorskip("flwr")
 
 from flwr.client import NumPyClient
 from flwr.common import ndarrays_to_parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import numpy as np
@@ -11,8 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.nn import functional
 
-if not os.environ.get("CI"):
-    pytest.importorskip("peft")
+pytest.importorskip("peft")
 
 from peft import LoraConfig
 from transformers import BertConfig, BertForSequenceClassification

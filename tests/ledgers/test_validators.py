@@ -28,7 +28,7 @@ EXPERIMENT = Experiment(
 
 pytestmark = pytest.mark.skipif(
     validators.program() is None,
-    reason="needs injectived, of PyPI's injective-core: on the PATH, or named by INJECTIVED",
+    reason="may lack: injectived, of PyPI's injective-core: on the PATH, or named by INJECTIVED",
 )
 
 

@@ -320,11 +320,11 @@ def test_a_port_in_use_is_a_clear_error(ada):
 def test_ipv6_loopback_works(tmp_path):
     """A member may listen on ::1 and be reached there."""
     if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
+        pytest.skip("may lack: IPv6")
     try:
         network = join("ada", host="::1")
     except ConfigError as reason:
-        pytest.skip(str(reason))
+        pytest.skip(f"may lack: IPv6 on loopback, for {reason}")
     with network, join("bob", seeds=[network.url]) as bob:
         assert network.url.startswith("http://[::1]:")
         assert bob.book.wait(2, 10)

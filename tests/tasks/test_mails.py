@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-if not os.environ.get("CI"):
-    pytest.importorskip("peft")
+pytest.importorskip("peft")
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-if not os.environ.get("CI"):
-    pytest.importorskip("xgboost")
+pytest.importorskip("xgboost")
 
 from colearn import experiment, tasks
 from colearn.cli import main
