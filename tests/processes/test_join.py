@@ -9,6 +9,8 @@ import sqlite3
 from contextlib import closing
 from urllib.request import urlopen
 
+import pytest
+from msgspec.structs import replace
 from safetensors.numpy import load_file
 from terminals import free_port
 
@@ -213,6 +215,30 @@ def test_a_fork_goes_on_from_the_last_model(net):
     ]
     again[0].until(lambda: again[0].said("joined"))
     assert again[0].said("joined")[0]["model"] == new.experiment.initial
+
+
+def test_members_with_certificates_meet_over_tls(net):
+    """By certificates of their own making, as the guide for members says; nobody else is heard."""
+    group = net("--rounds", 3)
+    agreement = files.read(group.file)
+    ports = [free_port() for _ in agreement.members]
+    files.write(group.file, replace(agreement, reach={}))
+    trusted = b""
+    for number in range(3):
+        made = group.run("keys", "certificate", f"{number}.pem", name=f"certificate-{number}")
+        assert made.wait() == 0, made.text()
+        trusted += (group.folder / f"{number}.pem").read_bytes()
+    (group.folder / "members.pem").write_bytes(trusted)
+    members = []
+    for number, port in enumerate(ports):
+        own = ["--certificate", f"{number}.pem", "--certificate-key", f"{number}.key"]
+        reach = ["--listen", f"127.0.0.1:{port}", "--peer", f"https://127.0.0.1:{ports[0]}"]
+        members.append(group.join(number, *own, "--trust", "members.pem", *reach))
+    members[0].until(lambda: members[0].said("joined"))
+    with pytest.raises(OSError, match=r"closed|reset"):
+        urlopen(f"http://127.0.0.1:{ports[0]}/health", timeout=5)
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    assert len({each.said("finished")[0]["model"] for each in members}) == 1
 
 
 def test_members_meet_in_a_bucket(net):
