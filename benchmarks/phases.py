@@ -1,19 +1,15 @@
-"""What would it save to train on M′ while the vote on it runs?
+"""What does it save to train on M′ while the vote on it runs (`colearn join --ahead`)?
 
     python benchmarks/phases.py [--rounds 8]
 
 Five members are processes that talk to anvil and to each other over HTTP. Their learners
-only sleep, so that the machine's two cores do not matter, and write down when they train,
-test and accept. A member that has voted is idle until it sees the decision; it could have
-begun to train on M′, and would have dropped that work after a rejection. From the moments
-written down follows by how much the next updates would have been ready sooner, had
-everybody done so: by as much as the last of them.
+only sleep, so that the machine's two cores do not matter, and approve all, so that it is
+the most there is to gain. Each cell is measured twice, the members going ahead or not.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -28,35 +24,26 @@ from colearn.ledgers.anvil import Anvil
 from colearn.records import Rule
 
 MEMBERS = 5
+WARM = 2
 LIMIT_SECONDS = 400
-_FILE = "phases.jsonl"
 
 
 class Sleeper(MachineLearningInterface):
-    """Trains and tests by sleeping, approves all, and writes down when."""
+    """Trains and tests by sleeping, and approves all."""
 
-    def __init__(self, train_seconds: float, test_seconds: float, file: Path | None) -> None:
-        self._seconds = {"train": train_seconds, "test": test_seconds, "accept": 0.0}
-        self._file = file
+    def __init__(self, train_seconds: float, test_seconds: float) -> None:
+        self._train_seconds, self._test_seconds = train_seconds, test_seconds
         self._current = Weights({"at": np.zeros(20_000)})
 
-    def _spend(self, phase: str) -> None:
-        began = time.monotonic()
-        time.sleep(self._seconds[phase])
-        if self._file is not None:
-            with self._file.open("a") as out:
-                out.write(json.dumps([phase, began, time.monotonic()]) + "\n")
-
     def mli_propose_weights(self) -> Weights:
-        self._spend("train")
+        time.sleep(self._train_seconds)
         return Weights({"at": self._current.weights["at"] + 1})
 
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
-        self._spend("test")
+        time.sleep(self._test_seconds)
         return ProposedWeights(weights.weights, vote=True)
 
     def mli_accept_weights(self, weights: Weights) -> None:
-        self._spend("accept")
         self._current = weights
 
     def mli_get_current_weights(self) -> Weights:
@@ -66,98 +53,69 @@ class Sleeper(MachineLearningInterface):
 def make(
     train_seconds: float,
     test_seconds: float,
-    data_dir: Path | None,
-    seed: int,  # noqa: ARG001 - what `join` gives
+    data_dir: Path | None,  # noqa: ARG001 - what `join` gives
+    seed: int,  # noqa: ARG001
 ) -> Sleeper:
     """What `colearn join --learner phases:make` calls."""
-    return Sleeper(train_seconds, test_seconds, data_dir and data_dir / _FILE)
-
-
-def rounds_of(folder: Path) -> list[dict[str, tuple[float, float]]]:
-    """A member's phases, round by round: each begins with the acceptance of the last M′."""
-    rounds: list[dict[str, tuple[float, float]]] = []
-    for line in (folder / _FILE).read_text().splitlines():
-        phase, began, ended = json.loads(line)
-        if phase == "accept":
-            rounds.append({})
-        rounds[-1][phase] = (began, ended)
-    return rounds
-
-
-def saved(
-    now: list[dict[str, tuple[float, float]]], then: list[dict[str, tuple[float, float]]]
-) -> float:
-    """By how much those who train in a round would have been ready sooner, in seconds.
-
-    Args:
-        now: By member, the phases of a round in which all of them voted, but its proposer.
-        then: Those of the round after it.
-    """
-    shown = min(each["test"][0] for each in now if "test" in each)
-    ready, sooner = [], []
-    for before, after in zip(now, then, strict=True):
-        if "train" in after:
-            free = before["test"][1] if "test" in before else shown
-            took = after["train"][1] - after["train"][0]
-            ready.append(after["train"][1])
-            sooner.append(max(after["accept"][1], free + took))
-    return max(ready) - max(sooner)
+    return Sleeper(train_seconds, test_seconds)
 
 
 def measure(
-    block_seconds: int | None, method: str, train_seconds: float, test_seconds: float, rounds: int
-) -> tuple[float, float]:
-    """Median length of a round, and what would be saved of it, in seconds."""
+    block_seconds: int | None,
+    method: str,
+    train_seconds: float,
+    rounds: int,
+    *,
+    ahead: bool,
+) -> float:
+    """Median seconds from one decision to the next, as a member sees them."""
     with tempfile.TemporaryDirectory() as name, Anvil(block_seconds=block_seconds) as node:
         _, group = prepare(
             Path(name),
             node,
             MEMBERS,
-            rounds,
+            rounds + WARM,
             task="phases:make",
             method=method,
-            options={"train_seconds": train_seconds, "test_seconds": test_seconds},
+            options={"train_seconds": train_seconds, "test_seconds": train_seconds / 10},
             rule=Rule(propose_seconds=60, vote_seconds=60),
         )
         try:
             for each in group:
+                if ahead:
+                    each.command.append("--ahead")
                 each.start()
+            decided: list[float] = []
             end = time.monotonic() + LIMIT_SECONDS
             while not all(map(finished, group)) and time.monotonic() < end:
-                time.sleep(0.2)
+                seen = len(group[0].said("decided"))
+                decided += [time.monotonic()] * (seen - len(decided))
+                time.sleep(0.02)
         finally:
             for each in group:
                 if each.alive():
                     each.kill()
-        by_member = [rounds_of(each.folder)[:rounds] for each in group]
-    by_round = [list(each) for each in zip(*by_member, strict=True)][2:]  # warm
-    began = [max(each["accept"][1] for each in phases) for phases in by_round]
-    return (
-        statistics.median(later - earlier for earlier, later in pairwise(began)),
-        statistics.median(saved(now, then) for now, then in pairwise(by_round)),
-    )
+    return statistics.median(later - earlier for earlier, later in pairwise(decided[WARM - 1 :]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
-    print(
-        f"{'blocks':8}{'method':10}{'training':>10}{'test':>8}{'a round':>10}{'saved':>10}{'':>8}"
-    )
+    print(f"{'blocks':8}{'method':10}{'training':>10}{'waiting':>10}{'ahead':>10}{'less':>8}")
     for block_seconds in (None, 1, 12):
         for method in ("average", "plain"):
             for train_seconds in (0.2, 2.0, 10.0):
                 if block_seconds == 12 and train_seconds < 10:
                     continue
-                test_seconds = train_seconds / 10
-                a_round, less = measure(
-                    block_seconds, method, train_seconds, test_seconds, options.rounds
+                waiting, ahead = (
+                    measure(block_seconds, method, train_seconds, options.rounds, ahead=ahead)
+                    for ahead in (False, True)
                 )
                 blocks = "at once" if block_seconds is None else f"{block_seconds} s"
                 print(
-                    f"{blocks:8}{method:10}{train_seconds:8.1f} s{test_seconds:6.2f} s"
-                    f"{a_round:8.2f} s{less:8.2f} s{less / a_round:8.0%}",
+                    f"{blocks:8}{method:10}{train_seconds:8.1f} s{waiting:8.2f} s{ahead:8.2f} s"
+                    f"{1 - ahead / waiting:8.0%}",
                     flush=True,
                 )
 

@@ -67,9 +67,9 @@ class Group:
         self.ledger = Faulty(experiment)
         self.weights = {name: WeightsStore(self.store, schema) for name in NAMES}
         self.learners = dict(zip(NAMES, learners, strict=True))
-        self.models = {}
+        self.models, self.ahead = {}, {}
 
-    def run(self, name, rounds, watcher=None):
+    def run(self, name, rounds, watcher=None, *, ahead=False):
         """Take part as one member."""
         participant = Participant(
             name, self.learners[name], ledger=self.ledger, weights=self.weights[name]
@@ -79,12 +79,18 @@ class Group:
             self.weights[name],
             rounds=rounds,
             watchers=() if watcher is None else (watcher,),
+            ahead=ahead,
         )
+        self.ahead[name] = participant.goes_ahead
 
-    def run_all(self, *names, rounds, watcher=None):
+    def run_all(self, *names, rounds, watcher=None, ahead=False):
         """Take part as several members at the same time."""
         threads = [
-            Thread(target=self.run, args=(name, rounds, watcher if name == names[0] else None))
+            Thread(
+                target=self.run,
+                args=(name, rounds, watcher if name == names[0] else None),
+                kwargs={"ahead": ahead},
+            )
             for name in names
         ]
         for each in threads:
@@ -109,6 +115,16 @@ def test_members_end_with_one_model():
     assert told.entries[: len(told.entries)] == group.ledger.events()[: len(told.entries)]
     held = [group.learners[name].mli_get_current_weights().weights for name in NAMES]
     assert all((each["guess"] == held[0]["guess"]).all() for each in held)
+
+
+def test_nobody_goes_ahead_of_the_last_round():
+    """Members that may train during the vote do so, but not when no round is to come."""
+    group = Group()
+    group.run_all(*NAMES, rounds=1, ahead=True)
+    assert not any(group.ahead.values())
+    group.run_all(*NAMES, rounds=5, ahead=True)
+    assert len(set(group.models.values())) == 1
+    assert not any(group.ahead.values())
 
 
 def test_who_joins_late_catches_up():

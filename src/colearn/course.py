@@ -81,6 +81,7 @@ class Course:
         self._last: _Merged | None = None
         self._kept: list[str] = []
         self._found: dict[Digest, WrongMerge | None] = {}
+        self._foreseen: tuple[Digest, Tensors] | None = None
         self._lock = RLock()
         self._take_up()
 
@@ -106,22 +107,23 @@ class Course:
         """
         self._seen += 1
         self._last = None
+        foreseen, self._foreseen = self._foreseen, None
         if decision.proposal is None:
             return
         accepted = decision.outcome is Outcome.ACCEPTED
         self._found.pop(decision.proposal, None)
         try:
             proposal = self._weights.proposal(decision.proposal)
-            self.check_updates(proposal, decision.members)
-            updates = self.trained(proposal.merged)
-            base = self._weights.get(self._current).weights
-            merged = self._weights.get(decision.proposal).weights if accepted else None
+            if accepted and foreseen is not None and foreseen[0] == decision.proposal:
+                state = foreseen[1]
+            else:
+                state = self._after(decision.proposal, decision.members, accepted=accepted)
         except (StoreError, WeightsError):
             pass
         else:
             senders = frozenset(update.sender for update in proposal.merged)
             self._last = _Merged(self._current, proposal.state, senders)
-            self.state = self.method.advance(base, self.state, updates, merged)
+            self.state = state
             self._digest = None if self.state else ""
         if accepted:
             self._current = decision.proposal
@@ -129,6 +131,28 @@ class Course:
             for digest in set(self._kept) - set(latest):
                 self._weights.drop_state(digest)
             self._kept = latest
+
+    def foresee(self, digest: Digest, members: Sequence[str]) -> Tensors:
+        """The state after the live round, if this proposal is accepted in it.
+
+        Raises:
+            WrongMerge: The proposal does not hold.
+            StoreError: It, or an update, cannot be had.
+            WeightsError: An update is not weights of the experiment.
+        """
+        with self._lock:
+            if self._foreseen is None or self._foreseen[0] != digest:
+                self._foreseen = digest, self._after(digest, members, accepted=True)
+            return self._foreseen[1]
+
+    def _after(self, digest: Digest, members: Sequence[str], *, accepted: bool) -> Tensors:
+        """The state after a proposal of the live round is decided."""
+        proposal = self._weights.proposal(digest)
+        self.check_updates(proposal, members)
+        updates = self.trained(proposal.merged)
+        base = self._weights.get(self._current).weights
+        merged = self._weights.get(digest).weights if accepted else None
+        return self.method.advance(base, self.state, updates, merged)
 
     def trained(self, updates: Sequence[Update]) -> list[Trained]:
         """Updates with their weights, in the order given; raises as `WeightsStore.get` does."""

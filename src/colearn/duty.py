@@ -90,6 +90,13 @@ class Duty(NamedTuple):
             return Action.VOTE
         return Action.COLLECT if _ballots_enough(state, notes, now, patient=patient) else None
 
+    def trains_next(self, state: State) -> bool:
+        """Whether the member trains in the next round, as far as that can be said in this one."""
+        if state.scheduled or self.member not in state.members:
+            return False
+        following = state.members[(state.round + 1) % len(state.members)]
+        return self.all_train or self.member == following
+
     def collecting(self, state: State) -> bool:
         """Whether votes of this round are collected: not where they are secret."""
         return self.collects and not state.rule.reveal_seconds

@@ -53,6 +53,7 @@ def take_part(
     *,
     rounds: int,
     watchers: Sequence[Watcher] = (),
+    ahead: bool = False,
 ) -> Digest:
     """Do what is due until so many proposals are decided, and hold the model of the end.
 
@@ -61,6 +62,7 @@ def take_part(
         weights: Its weights; those that lost are let go of in memory.
         rounds: How many proposals the experiment takes; rounds without one do not count.
         watchers: Are told what happens.
+        ahead: Train on a proposal while the vote on it runs, but for the last.
 
     Returns:
         Digest of the proposal whose model it ended with, the same for all members.
@@ -75,8 +77,9 @@ def take_part(
         try:
             over = progress.follow()
             if over:
-                participant.learner.mli_accept_weights(weights.get(progress.model))
+                participant.hold(progress.model)
                 return progress.model
+            participant.goes_ahead = ahead and progress.left > 1
             busy = participant.step() is not None
         except CorruptLedger:
             raise
@@ -111,6 +114,7 @@ class _Progress:
         watchers: Sequence[Watcher],
     ) -> None:
         self.model = participant.ledger.experiment.initial
+        self.left = rounds
         self._ledger = participant.ledger
         self._weights = weights
         self._rounds = rounds
@@ -129,7 +133,8 @@ class _Progress:
         before, self.model = self.model, (accepted or [self._ledger.experiment.initial])[-1] or ""
         if before != self.model:
             self._weights.forget(before)
-        return len(settled) == self._rounds
+        self.left = self._rounds - len(settled)
+        return not self.left
 
     def _tell(self, entries: Sequence[Entry], decisions: Sequence[Decision]) -> None:
         """Tell the watchers; what a chain took back and orders again is told again."""

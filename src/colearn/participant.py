@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from colearn.ahead import Ahead, Place
 from colearn.course import Course
 from colearn.duty import Action, Duty, ballots_of, candidate
 from colearn.errors import (
@@ -27,7 +28,7 @@ from colearn.errors import (
 )
 from colearn.journal import Journal, Published
 from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
-from colearn.protocols import Board, Collector, Ledger, NoteT, Seeded, Signer, Steered
+from colearn.protocols import Board, Collector, Ledger, NoteT, Seeded, Signer, Steered, Tensors
 from colearn.records import (
     Ballot,
     Candidate,
@@ -85,6 +86,10 @@ class Participant:
             ledger lives and dies with this process.
         met_before: Tells a member whose journal is new whether others know it.
         show_scores: Post the scores behind votes. Otherwise they stay home.
+
+    Attributes:
+        goes_ahead: Whether to train on a proposal while the vote on it runs. The learner
+            then accepts M′ before it is everyone's and, where it is rejected, M again.
     """
 
     def __init__(
@@ -123,6 +128,8 @@ class Participant:
         self._hidden: Reveal | None = None
         self._checked: set[Action] = set()
         self._shown: tuple[int, float] = (-1, 0.0)
+        self.goes_ahead = False
+        self._ahead = Ahead()
         self._silence = None if journal is None else Silence(member, ledger, journal, met_before)
 
     def due(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Action | None:
@@ -133,7 +140,7 @@ class Participant:
             notes: What stands on the board for the live round.
             now: Ledger time, in seconds.
         """
-        if self._holds != state.current:
+        if not self._holds_current(state):
             return Action.ACCEPT
         if self._silence is not None and self._silence.holds(state, notes):
             return None
@@ -142,6 +149,25 @@ class Participant:
         if action in _VOTES and self._journal and self._has_voted_else(state, notes):
             return None
         return None if action is Action.REVEAL and self._kept_vote(state) is None else action
+
+    def _holds_current(self, state: State) -> bool:
+        """Whether the learner holds everyone's model, or has gone ahead in this very round."""
+        place = self._ahead.place
+        return self._holds == state.current or (
+            place is not None and place == (state.round + 1, self._holds)
+        )
+
+    def hold(self, proposal: Digest) -> None:
+        """Let the learner accept a proposal's weights, unless it holds them, and be idle.
+
+        Raises:
+            StoreError: They cannot be had.
+            WeightsError: They are no weights of the experiment.
+        """
+        self._ahead.drop()
+        if self._holds != proposal:
+            self.learner.mli_accept_weights(self._weights.get(proposal))
+            self._holds = proposal
 
     def _patient(self, state: State, notes: Sequence[Note]) -> bool:
         """Whether a moment ago is when it first saw its candidate among the notes."""
@@ -171,9 +197,11 @@ class Participant:
         """
         try:
             done = self._do(action, state, notes)
-            if action not in self._checked:
+            if action not in self._checked and self._holds == state.current:
                 self._check_current(action, state)
                 self._checked.add(action)
+            if self.goes_ahead:
+                self._go_ahead(action, state)
         except Exception as reason:
             reason.add_note(f"while {self.member!r} was to {action.value}, round {state.round}")
             raise
@@ -181,8 +209,7 @@ class Participant:
 
     def _do(self, action: Action, state: State, notes: Sequence[Note]) -> Done:
         if action is Action.ACCEPT:
-            self.learner.mli_accept_weights(self._weights.get(state.current))
-            self._holds = state.current
+            self.hold(state.current)
             return Done()
         if action is Action.TRAIN and self.course is not None:
             return Done(notes=(self._signed(self._update(state, self.course)),))
@@ -214,13 +241,50 @@ class Participant:
         done = step_together([self])
         return done[0] if done else None
 
+    def _go_ahead(self, action: Action, state: State) -> None:
+        """Begin to train on a proposal, once there is nothing left to say about it."""
+        expected = self._expected(action, state)
+        if expected is None or not self.duty.trains_next(state):
+            return
+        place = Place(state.round + 1, expected)
+        try:
+            told = None if self.course is None else self.course.foresee(expected, state.members)
+        except (StoreError, WeightsError) as reason:
+            _log.warning("%s does not go ahead of round %d: %s", self.member, state.round, reason)
+            return
+
+        def train() -> Weights | None:
+            self.learner.mli_accept_weights(self._weights.get(expected))
+            return self._trained(place.round, told)
+
+        self._holds = expected
+        self._ahead.begin(place, train)
+
+    def _expected(self, action: Action, state: State) -> Digest | None:
+        """The proposal that will be everyone's model, as far as what it did itself tells."""
+        if action is Action.PROPOSE and not state.rule.proposer_votes:
+            turn = self._recall(state.round, Propose)
+            return turn.proposal if isinstance(turn, Propose) else None
+        if action is Action.VOTE:
+            vote = self._recall(state.round, Vote)
+            return vote.proposal if isinstance(vote, Vote) and _approves(vote) else None
+        if action is Action.COMMIT:
+            kept = self._kept_vote(state)
+            return state.proposal if kept is not None and _approves(kept) else None
+        return None
+
     def _train(self, state: State) -> Weights | None:
         """Train from everyone's model; None where the learner has nothing to give."""
+        told = None if self.course is None else self.course.state
+        place = Place(state.round, state.current)
+        return self._ahead.take(place, lambda: self._trained(state.round, told))
+
+    def _trained(self, round_index: int, told: Tensors | None) -> Weights | None:
+        """Train from what the learner holds, as the method's state tells it to."""
         if self._seeded is not None:
-            self._seeded.set_seed(training_seed(self._seed, self.member, state.round))
-        if self._steered is not None and self.course is not None:
-            method = self.course.method
-            self._steered.set_offset(method.offset(self.course.state, self.member))
+            self._seeded.set_seed(training_seed(self._seed, self.member, round_index))
+        if self._steered is not None and self.course is not None and told is not None:
+            self._steered.set_offset(self.course.method.offset(told, self.member))
         weights = self.learner.mli_propose_weights()
         if not isinstance(weights, Weights):
             raise LearnerError(
@@ -355,6 +419,7 @@ class Participant:
             )
             if self.course is not None:
                 self.course.check(proposal, state.members)
+            self.hold(state.current)
             verdict = self.learner.mli_test_weights(self._weights.get(proposal))
         except (BlobCorrupt, WeightsError) as reason:
             _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
@@ -406,6 +471,10 @@ class Participant:
 def training_seed(seed: int, member: str, round_index: int) -> int:
     """The seed of one member's training in one round: 63 bits of a hash of the three."""
     return int(digest_of((f"{seed}/{round_index}/{member}".encode(),))[:16], 16) >> 1
+
+
+def _approves(vote: Vote | Reveal) -> bool:
+    return vote.choice is Choice.APPROVE
 
 
 def _round(note: Note) -> int:

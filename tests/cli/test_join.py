@@ -50,6 +50,20 @@ def test_options_are_looked_at_first(agreed, options, says, capsys, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_private_training_does_not_go_ahead(tmp_path, monkeypatch, capsys):
+    """What would be dropped is charged all the same: refused before anything is charged."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLEARN_KEY", KEYS[NAMES[0]].hex())
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    main(["init", "breast-cancer", "--trusted", "--privacy", "standard", *MEMBERS])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["join", "--ahead"])
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "--ahead is refused with private training" in err
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -12,7 +12,7 @@ from colearn.cli.ending import Ending, terminated_cleanly
 from colearn.cli.feed import Feed
 from colearn.cli.folders import state_folder
 from colearn.cli.keyfile import unlock
-from colearn.cli.learners import BUDGET_FILE, learner_for, protected, share_of
+from colearn.cli.learners import BUDGET_FILE, hides_training, learner_for, protected, share_of
 from colearn.cli.options import (
     FROM_ENVIRONMENT,
     LOCAL,
@@ -54,6 +54,7 @@ def join(
     state_dir: Path | None = None,
     reach: Reach = THIS_MACHINE,
     spare_mib: Whole = 1_024,
+    ahead: bool = False,
     stay: bool = False,
     health: str | None = None,
     track: Tracks = (),
@@ -81,6 +82,8 @@ def join(
         reach: How the other members reach this one.
         spare_mib: Room on your disk, or in the bucket, for blobs of yours that were not
             accepted; the oldest go first.
+        ahead: Train on a proposal while the vote on it runs, and drop that work if it is
+            rejected: rounds are shorter where blocks or votes take long.
         stay: Serve your blobs to the others after the last round, until stopped; else for
             half a minute at most, if somebody lacks the last model.
         health: HOST:PORT at which to serve /health and /metrics.
@@ -98,6 +101,11 @@ def join(
     feed = Feed(me, agreement.rounds, as_json=json)
     if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
         feed.say("unprotected", warning, reason=warning)
+    if ahead and hides_training(made):
+        raise ConfigError(
+            "--ahead is refused with private training: what is trained on a proposal that is "
+            "then rejected is charged to your budget all the same"
+        )
     with feed.warned(), terminated_cleanly() as ending, ExitStack() as opened:
         try:
             member = opened.enter_context(
@@ -126,6 +134,7 @@ def join(
                     member.weights,
                     rounds=agreement.rounds,
                     watchers=watchers,
+                    ahead=ahead,
                 )
             write_weights(folder, member.weights.get(model))
             feed.finished(model, folder)

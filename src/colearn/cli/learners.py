@@ -81,6 +81,11 @@ def protected(
     return unprotected(getattr(learner, "privacy", None))
 
 
+def hides_training(learner: MachineLearningInterface) -> bool:
+    """Whether training takes from a budget of privacy."""
+    return getattr(getattr(learner, "privacy", None), "train", None) is not None
+
+
 def share_of(agreement: Agreement, me: str, share: str | None) -> tuple[int, int]:
     """Position and number of parts of a task's data.
 
