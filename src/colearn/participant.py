@@ -133,8 +133,8 @@ class Participant:
             notes: What stands on the board for the live round.
             now: Ledger time, in seconds.
         """
-        if self._holds != state.current:
-            return Action.ACCEPT
+        if self.lacks(state):
+            return None if self.duty.rests(state) else Action.ACCEPT
         if self._silence is not None and self._silence.holds(state, notes):
             return None
         patient = self.duty.collects and self._patient(state, notes)
@@ -142,6 +142,10 @@ class Participant:
         if action in _VOTES and self._journal and self._has_voted_else(state, notes):
             return None
         return None if action is Action.REVEAL and self._kept_vote(state) is None else action
+
+    def lacks(self, state: State) -> bool:
+        """Whether its learner holds another model than everyone's."""
+        return self._holds != state.current
 
     def _patient(self, state: State, notes: Sequence[Note]) -> bool:
         """Whether a moment ago is when it first saw its candidate among the notes."""
@@ -298,9 +302,7 @@ class Participant:
             update = self._update(state, course)
             return (self._signed(update),) if update.weights else ()
         given = sorted((note for note in notes if isinstance(note, Update)), key=_round)
-        updates = {
-            note.sender: note for note in given if course.sound(note, state.round, state.members)
-        }
+        updates = {note.sender: note for note in given if course.sound(note, state)}
         sound = [updates[member] for member in state.members if member in updates]
         had = []
         found = self._weights.get_updates(sound, state.current)
@@ -354,7 +356,7 @@ class Participant:
                 proposal, round_index=state.round, sender=state.proposer, base=state.current
             )
             if self.course is not None:
-                self.course.check(proposal, state.members)
+                self.course.check(proposal, state)
             verdict = self.learner.mli_test_weights(self._weights.get(proposal))
         except (BlobCorrupt, WeightsError) as reason:
             _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
