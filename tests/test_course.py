@@ -143,7 +143,7 @@ class Net:
 
     def check(self, digest):
         """Check a proposal of the live round."""
-        self.course.check(digest, self.members)
+        self.course.check(digest, self.ledger.view())
 
     def decide(self, digest, *choices):
         """Propose, vote, follow."""
@@ -234,9 +234,9 @@ def test_who_joins_late_judges_late_updates_alike():
     left, merged = late(net), net.update("a", 2.0)
     net.decide(net.proposal([merged]), YES, YES)
     joined = Course(Averaging(), net.ledger, net.weights, net.signer)
-    joined.check(net.proposal([left]), net.members)
+    joined.check(net.proposal([left]), net.ledger.view())
     with pytest.raises(WrongMerge):
-        joined.check(net.proposal([merged], value=1.0), net.members)
+        joined.check(net.proposal([merged], value=1.0), net.ledger.view())
 
 
 def test_an_update_nobody_signed_is_found():

@@ -116,7 +116,7 @@ def test_each_term_makes_the_digest(change):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("version = 2", "version = 3", "wire version 3"),
+        ("version = 3", "version = 4", "wire version 4"),
         ("rounds = 9", "rounds = 0", "at least 1"),
         ("rounds = 9", "rounds = 9.5", "Expected `int`, got `float` - at `rounds`"),
         ("rounds = 9", "", "missing required field `rounds`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from collecting import MEMBERS, Net
 from toys import Averaging, Scripted
@@ -190,10 +191,20 @@ class Mean(Averaging):
         return {}
 
 
+class Counting(Mean):
+    """Remembers how many merges were decided."""
+
+    def offset(self, state, member):
+        return None
+
+    def advance(self, base, state, updates, accepted):
+        return {"merges": np.array(float(state.get("merges", 0.0)) + 1.0)}
+
+
 def test_an_update_that_comes_too_late_counts_in_the_next_round(monkeypatch):
     """A member slower than the rounds has its say, once, and nobody waits for it again."""
     monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
-    net = Net(scripted(True, True, True, True), method=Mean())
+    net = Net(scripted(True, True, True, True), method=Counting())
     late = net["d"].work(Action.TRAIN, net.ledger.view()).notes
     for name in "abc":
         net[name].step()
@@ -216,6 +227,7 @@ def test_an_update_that_comes_too_late_counts_in_the_next_round(monkeypatch):
     ]
     net["c"].course.follow()
     assert not net["c"].course.late(late[0], 2)
+    assert net["c"].course.state["merges"] == 2, "the method's state goes on from every merge"
 
 
 def test_a_proposer_that_lies_about_its_merge_is_rejected_in_that_round(monkeypatch):

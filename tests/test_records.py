@@ -41,16 +41,16 @@ counts = st.integers(0, 2**63 - 1)
 digests = st.binary(max_size=4).map(lambda raw: digest_of([raw]))
 shares = st.builds(Fraction, st.integers(1, 99), st.just(100))
 scores = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-rules = st.builds(
-    Rule,
-    threshold=shares,
-    inclusive=st.booleans(),
-    proposer_votes=st.booleans(),
-    quorum=shares,
-    propose_seconds=st.integers(1, 10**9),
-    vote_seconds=st.integers(1, 10**9),
-    reveal_seconds=st.integers(0, 10**9),
-    governance=st.sampled_from([Fraction(1, 2), Fraction(2, 3), Fraction(65_534, 65_535)]),
+common = {
+    "threshold": shares,
+    "inclusive": st.booleans(),
+    "quorum": shares,
+    "propose_seconds": st.integers(1, 10**9),
+    "vote_seconds": st.integers(1, 10**9),
+    "governance": st.sampled_from([Fraction(1, 2), Fraction(2, 3), Fraction(65_534, 65_535)]),
+}
+rules = st.builds(Rule, committee=st.integers(2, 65_535), **common) | st.builds(
+    Rule, proposer_votes=st.booleans(), reveal_seconds=st.integers(0, 10**9), **common
 )
 changes = st.one_of(
     st.builds(AddMember, texts),
@@ -174,15 +174,15 @@ def test_garbage_is_refused(raw: bytes, kind: type[msgspec.Struct]) -> None:
 )
 def test_another_wire_version_is_refused(version: int, record: msgspec.Struct) -> None:
     """A record of another version says which one reads it."""
-    raw = encode(record).replace(b'"version":2', f'"version":{version}'.encode())
+    raw = encode(record).replace(b'"version":3', f'"version":{version}'.encode())
     with pytest.raises(ConfigError, match=rf"wire version {version}; .* use the release"):
         decode(raw, type(record))
 
 
 def test_a_newer_version_is_named_before_its_new_fields() -> None:
     """A record of the future is refused for its version, not for what it adds."""
-    raw = b'{"kind":"proposal","version":3,"shape":"unheard of"}'
-    with pytest.raises(ConfigError, match="wire version 3"):
+    raw = b'{"kind":"proposal","version":4,"shape":"unheard of"}'
+    with pytest.raises(ConfigError, match="wire version 4"):
         decode(raw, Proposal)
 
 
@@ -242,13 +242,13 @@ def test_a_fraction_is_written_in_lowest_terms_only() -> None:
 
 @pytest.mark.parametrize(
     "members",
-    [(), ("a",), ("a", "a"), ("a", ""), tuple(str(number) for number in range(257))],
+    [(), ("a",), ("a", "a"), ("a", ""), tuple(str(number) for number in range(4_097))],
 )
-def test_an_experiment_has_two_to_256_distinct_members(members: tuple[str, ...]) -> None:
-    """Nobody judges alone, twice or without a name; 256 are still fine."""
+def test_an_experiment_has_two_to_4096_distinct_members(members: tuple[str, ...]) -> None:
+    """Nobody judges alone, twice or without a name; 4,096 are still fine."""
     with pytest.raises(ConfigError):
         Experiment(members=members, initial="0", schema="0")
-    Experiment(members=tuple(str(number) for number in range(256)), initial="0", schema="0")
+    Experiment(members=tuple(str(number) for number in range(4_096)), initial="0", schema="0")
 
 
 def test_records_are_frozen() -> None:

@@ -156,12 +156,12 @@ def test_unanimity(members: int) -> None:
 
 
 def test_the_smallest_and_largest_groups() -> None:
-    """Two members vote in turns; one alone, or 257, are no group."""
+    """Two members vote in turns; one alone, or 4,097, are no group."""
     state, decisions = play(begin(2), Propose(0, "m0", "p"), Vote(0, "m1", "p", YES))
     assert decisions[0].outcome is Outcome.ACCEPTED
     assert state.proposer == "m1"
-    assert begin(256).proposer == "m0"
-    for members in (0, 1, 257):
+    assert begin(4_096).proposer == "m0"
+    for members in (0, 1, 4_097):
         with pytest.raises(ConfigError):
             begin(members)
 

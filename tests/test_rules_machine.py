@@ -6,6 +6,7 @@ fractions, and lets time pass one deadline at a time.
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import nullcontext
 from fractions import Fraction
 
@@ -22,6 +23,7 @@ from colearn.errors import (
     InvalidChange,
     NoProposal,
     NotAMember,
+    NotDrawn,
     NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
@@ -49,23 +51,28 @@ from colearn.records import (
     Rule,
     SetRule,
     Vote,
+    digest_of,
 )
 from colearn.rules import Decision, Outcome
 
 NAMES = ("ada", "bob", "cyd", "dan", "eve", "fay")
-PROPOSALS = ("p", "q")
+MODEL = digest_of([b"M0"])
+PROPOSALS = (digest_of([b"p"]), digest_of([b"q"]))
 
 shares = st.sampled_from([Fraction(num, den) for den in (2, 3, 4, 5) for num in range(1, den)])
-voting_rules = st.builds(
+common = {
+    "threshold": shares,
+    "inclusive": st.booleans(),
+    "quorum": st.just(Fraction(0)) | shares,
+    "propose_seconds": st.integers(1, 20),
+    "vote_seconds": st.integers(1, 20),
+    "governance": st.sampled_from([Fraction(1, 2), Fraction(2, 3)]),
+}
+voting_rules = st.builds(Rule, committee=st.integers(2, 4), **common) | st.builds(
     Rule,
-    threshold=shares,
-    inclusive=st.booleans(),
     proposer_votes=st.booleans(),
-    quorum=st.just(Fraction(0)) | shares,
-    propose_seconds=st.integers(1, 20),
-    vote_seconds=st.integers(1, 20),
     reveal_seconds=st.just(0) | st.integers(1, 20),
-    governance=st.sampled_from([Fraction(1, 2), Fraction(2, 3)]),
+    **common,
 )
 names = st.sampled_from(NAMES)
 changes = st.one_of(
@@ -84,7 +91,7 @@ class Naive:
     def __init__(self, members: list[str], rule: Rule) -> None:
         self.members, self.rule = members, rule
         self.now = 0
-        self.current = "M0"
+        self.current = MODEL
         self.ended: list[Ended] = []
         self.ballots: dict[int, dict[str, Choice]] = {}
         self.voters: dict[int, set[str]] = {}
@@ -114,6 +121,25 @@ class Naive:
         self.voters[number] = set(self.members)
         if not self.rule.proposer_votes:
             self.voters[number].remove(self.proposer)
+        if 0 < self.rule.committee < len(self.voters[number]):
+            self.voters[number] = self.draw(number)
+
+    def draw(self, number: int) -> set[str]:
+        """Lots in a hat: the digest accepted last and the round say which are drawn."""
+        lots = {who for who in self.members if who != self.proposer}
+        size, wanted = len(self.members), self.rule.committee
+        resting = 2 * wanted > len(lots)
+        if resting:
+            wanted = len(lots) - wanted
+        found: set[str] = set()
+        for counter in range(30):
+            text = bytes.fromhex(self.current) + number.to_bytes(32) + counter.to_bytes(32)
+            hashed = hashlib.sha256(text).digest()
+            for high, low in zip(hashed[::2], hashed[1::2], strict=True):
+                value = 256 * high + low
+                if value < 65_536 // size * size and len(found) < wanted:
+                    found |= lots & {self.members[value % size]}
+        return lots - found if resting else found
 
     def end(self, outcome: Outcome, now: int) -> None:
         """The round is over; the next one begins."""
@@ -193,9 +219,17 @@ class Naive:
                 return NothingToReveal
             meant = self.hidden[number][vote.sender]
             return None if meant == (vote.choice, vote.salt) else WrongReveal
+        return self.ballot_refusal(vote, late=number in late)
+
+    def ballot_refusal(self, vote: Vote | Commit, *, late: bool) -> type[RefusedEvent] | None:
+        """Those who may vote do, once; too late, all who did not propose."""
+        number = vote.round
+        proposer = self.groups[number][number % len(self.groups[number])]
+        if not late and vote.sender not in self.voters[number] | {proposer}:
+            return NotDrawn
         if vote.proposal != self.proposals[number]:
             return WrongProposal
-        if vote.sender not in self.voters[number]:
+        if vote.sender == proposer and proposer not in self.voters[number]:
             return ProposerMayNotVote
         known = {**self.ballots[number], **self.hidden[number]}
         return AlreadyVoted if vote.sender in known else None
@@ -289,7 +323,9 @@ class LockStep(RuleBasedStateMachine):
     @initialize(count=st.integers(2, 5), voting_rule=voting_rules)
     def start(self, count: int, voting_rule: Rule) -> None:
         """Found a group."""
-        experiment = Experiment(members=NAMES[:count], initial="M0", schema="s", rule=voting_rule)
+        experiment = Experiment(
+            members=NAMES[:count], initial=MODEL, schema=MODEL, rule=voting_rule
+        )
         self.naive = Naive(list(NAMES[:count]), voting_rule)
         self.state = rules.start(experiment, 0)
         self.ledger = LocalLedger(experiment)
@@ -328,7 +364,7 @@ class LockStep(RuleBasedStateMachine):
 
     def commit(self, number: int, sender: str, choice: Choice) -> None:
         """Somebody commits to a vote on what is proposed in a round."""
-        proposal, salt = self.naive.proposals.get(number, "p"), f"{sender}'s salt"
+        proposal, salt = self.naive.proposals.get(number, PROPOSALS[0]), f"{sender}'s salt"
         commitment = self.ledger.commitment(Vote(number, sender, proposal, choice), salt)
         if self.submit(Commit(number, sender, proposal, commitment)):
             self.naive.hidden[number][sender] = (choice, salt)
@@ -352,7 +388,9 @@ class LockStep(RuleBasedStateMachine):
         number, members = self.naive.round, list(self.naive.members)
         for member, choice in zip(members, choices, strict=False):
             if number not in self.naive.secret:
-                self.submit(Vote(number, member, self.naive.proposals.get(number, "p"), choice))
+                self.submit(
+                    Vote(number, member, self.naive.proposals.get(number, PROPOSALS[0]), choice)
+                )
             elif member != NAMES[silent % len(NAMES)]:
                 self.commit(number, member, choice)
         if number in self.naive.secret & set(self.naive.proposals):
@@ -375,7 +413,7 @@ class LockStep(RuleBasedStateMachine):
         """Somebody votes, on the open round or on the last decided."""
         numbers = [self.naive.round, *reversed(self.naive.decided())]
         number = numbers[ago % len(numbers)]
-        self.submit(Vote(number, sender, self.naive.proposals.get(number, "p"), choice))
+        self.submit(Vote(number, sender, self.naive.proposals.get(number, PROPOSALS[0]), choice))
 
     @rule(sender=names, off=st.integers(-3, 2), proposal=st.sampled_from(PROPOSALS))
     def do_anything(self, sender: str, off: int, proposal: str) -> None:
@@ -428,6 +466,8 @@ class LockStep(RuleBasedStateMachine):
         assert (state.rule, state.deadline) == (naive.rule, naive.until)
         assert (state.current, state.proposer) == (naive.current, naive.proposer)
         assert state.proposal == naive.proposals.get(naive.round)
+        voters = {who for index, who in enumerate(state.members) if state.voters >> index & 1}
+        assert voters == naive.voters[naive.round]
         for choice in Choice:
             bitmap = getattr(state, choice.value)
             cast = {who for index, who in enumerate(state.members) if bitmap >> index & 1}
@@ -440,6 +480,9 @@ class LockStep(RuleBasedStateMachine):
         assert [naive.endorsed.get(who) for who in naive.members] == list(state.endorsed)
         ended: list[Ended] = []
         for each in self.decisions:
+            voters = {who for index, who in enumerate(each.members) if each.voters >> index & 1}
+            assert voters == naive.voters[each.round]
+            assert each.eligible == len(voters)
             yes = (who for index, who in enumerate(each.members) if each.approve >> index & 1)
             ended += [
                 (number, each.outcome, each.proposal, frozenset(yes))

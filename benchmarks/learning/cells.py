@@ -31,7 +31,8 @@ class Cell:
         attack: A name in `attacks`; empty: all are honest.
         strength: The attack's own number.
         liars: Share of the members that attack.
-        committee: How many members, drawn each round, train and vote; 0: all.
+        committee: How many members, drawn each round, train and vote beside the proposer;
+            0: all.
     """
 
     method: str

@@ -14,13 +14,14 @@ from benchmarks.learning import attacks, network
 from benchmarks.learning.baselines import FEDPROX, find
 from benchmarks.learning.cells import Cell
 from benchmarks.learning.data import shares
+from colearn.committee import workers
 from colearn.compact import compact, restored
 from colearn.kinds import trained
 from colearn.methods import METHODS
 from colearn.protocols import Method, Tensors, Trained
-from colearn.records import PLAIN, Experiment, digest_of
+from colearn.records import PLAIN, Experiment, Rule, digest_of
 from colearn.rules import Outcome, start, tally
-from colearn.voting import committee, policy
+from colearn.voting import policy
 
 BATCH = 32
 
@@ -69,8 +70,10 @@ class Run:
 
     def round(self, index: int) -> None:
         """One round: train, merge, vote, decide."""
-        present = self._committee(index)
-        proposer = present[index % len(present)]
+        count = len(self.members)
+        at_work = workers(Rule(committee=self.cell.committee), self.seed, index, count)
+        present = [place for place in range(count) if at_work >> place & 1]
+        proposer = index % count
         updates = self.train(self._trainers(present, proposer))
         if self.cell.slow:
             updates = self._in_time(updates, odd=bool(index % 2))
@@ -150,14 +153,6 @@ class Run:
             self.model, attacks.triggered(self.held.x_test[others])
         ).argmax(axis=-1)
         return float((guesses == attacks.TARGET).mean())
-
-    def _committee(self, index: int) -> list[int]:
-        """Who takes part in a round."""
-        everybody = list(range(len(self.members)))
-        if not self.cell.committee:
-            return everybody
-        drawn = set(committee(self.members, self.cell.committee, self.seed, index))
-        return [each for each in everybody if self.members[each] in drawn]
 
     def _trainers(self, present: list[int], proposer: int) -> list[int]:
         """Who trains in a round."""

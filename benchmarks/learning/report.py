@@ -163,7 +163,7 @@ def _longest(names: list[str], cells: Mapping[str, Cell]) -> list[str]:
 
 def _trainings(cell: Cell) -> float:
     """How many members train in a round."""
-    members = cell.committee or cell.learners
+    members = cell.committee + 1 if cell.committee else cell.learners
     return (1 - cell.absent) * members if find(cell.method).all_train else 1.0
 
 
@@ -174,10 +174,10 @@ def _models_moved(cell: Cell) -> float:
     as they are; through a server, as in federated averaging, weights go there and back, and
     SCAFFOLD's common control with them.
     """
-    members, trainings = cell.committee or cell.learners, _trainings(cell)
+    trainings = _trainings(cell)
     if cell.method not in METHODS:
         return (1 + (cell.method == "scaffold")) * 2 * trainings
-    return trainings * (members - 1) * (1.0 if cell.method == PLAIN else _rounded())
+    return trainings * (cell.learners - 1) * (1.0 if cell.method == PLAIN else _rounded())
 
 
 @cache

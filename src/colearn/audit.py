@@ -221,7 +221,7 @@ def _check_merges(
     course = Course(method(experiment.method), replay, weights, signer)
     for decision in decisions:
         if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None:
-            course.check(decision.proposal, decision.members)
+            course.check(decision.proposal, decision)
             merges += 1
         replay.decided.append(decision)
         course.follow()

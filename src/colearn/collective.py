@@ -252,7 +252,7 @@ class Collective:
         """Let everybody take over what was accepted last."""
         state = self.ledger.view()
         for participant in self._participants:
-            if participant.due(state) is Action.ACCEPT:
+            if participant.lacks(state):
                 participant.work(Action.ACCEPT, state)
 
     def _close(self, decision: Decision, seconds: float) -> Round:

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import NamedTuple, Protocol
 
+from colearn.committee import among, named, workers
 from colearn.errors import BadSignature, ConfigError, StoreError, WeightsError, WrongMerge
 from colearn.ml_interface import Weights
 from colearn.protocols import Method, Signer, Tensors, Trained
 from colearn.records import PLAIN, Digest, Experiment, Proposal, Update
 from colearn.rules import Decision, Outcome
 from colearn.schema import Schema
+from colearn.state import State
 from colearn.weights_store import WeightsStore
 
 
@@ -79,6 +81,7 @@ class Course:
         self._seen = 0
         self._digest: str | None = ""
         self._last: _Merged | None = None
+        self._worked: frozenset[str] = frozenset()
         self._kept: list[str] = []
         self._found: dict[Digest, WrongMerge | None] = {}
         self._foreseen: tuple[Digest, Tensors] | None = None
@@ -106,33 +109,35 @@ class Course:
         A proposal whose record or updates cannot be had, or do not hold, moves nothing.
         """
         self._seen += 1
-        self._last = None
         foreseen, self._foreseen = self._foreseen, None
-        if decision.proposal is None:
-            return
-        accepted = decision.outcome is Outcome.ACCEPTED
-        self._found.pop(decision.proposal, None)
-        try:
-            proposal = self._weights.proposal(decision.proposal)
-            if accepted and foreseen is not None and foreseen[0] == decision.proposal:
-                state = foreseen[1]
+        last = None
+        if decision.proposal is not None:
+            accepted = decision.outcome is Outcome.ACCEPTED
+            self._found.pop(decision.proposal, None)
+            try:
+                proposal = self._weights.proposal(decision.proposal)
+                if accepted and foreseen is not None and foreseen[0] == decision.proposal:
+                    state = foreseen[1]
+                else:
+                    state = self._after(decision.proposal, decision, accepted=accepted)
+            except (StoreError, WeightsError):
+                pass
             else:
-                state = self._after(decision.proposal, decision.members, accepted=accepted)
-        except (StoreError, WeightsError):
-            pass
-        else:
-            senders = frozenset(update.sender for update in proposal.merged)
-            self._last = _Merged(self._current, proposal.state, senders)
-            self.state = state
-            self._digest = None if self.state else ""
-        if accepted:
-            self._current = decision.proposal
-            latest = self._kept[-1:]
-            for digest in set(self._kept) - set(latest):
-                self._weights.drop_state(digest)
-            self._kept = latest
+                senders = frozenset(update.sender for update in proposal.merged)
+                last = _Merged(self._current, proposal.state, senders)
+                self.state = state
+                self._digest = None if self.state else ""
+            if accepted:
+                self._current = decision.proposal
+                latest = self._kept[-1:]
+                for digest in set(self._kept) - set(latest):
+                    self._weights.drop_state(digest)
+                self._kept = latest
+        self._last = last
+        sat = workers(decision.rule, decision.current, decision.through, len(decision.members))
+        self._worked = frozenset(named(decision.members, sat))
 
-    def foresee(self, digest: Digest, members: Sequence[str]) -> Tensors:
+    def foresee(self, digest: Digest, live: State) -> Tensors:
         """The state after the live round, if this proposal is accepted in it.
 
         Raises:
@@ -142,13 +147,13 @@ class Course:
         """
         with self._lock:
             if self._foreseen is None or self._foreseen[0] != digest:
-                self._foreseen = digest, self._after(digest, members, accepted=True)
+                self._foreseen = digest, self._after(digest, live, accepted=True)
             return self._foreseen[1]
 
-    def _after(self, digest: Digest, members: Sequence[str], *, accepted: bool) -> Tensors:
+    def _after(self, digest: Digest, live: State | Decision, *, accepted: bool) -> Tensors:
         """The state after a proposal of the live round is decided."""
         proposal = self._weights.proposal(digest)
-        self.check_updates(proposal, members)
+        self.check_updates(proposal, live)
         updates = self.trained(proposal.merged)
         base = self._weights.get(self._current).weights
         merged = self._weights.get(digest).weights if accepted else None
@@ -165,20 +170,25 @@ class Course:
         return trained
 
     def late(self, update: Update, round_index: int) -> bool:
-        """Whether an update is of the round before, and was not merged in it."""
+        """Whether an update is of the round before, of who worked in it, and was not merged."""
         last = self._last or _Merged(self._current, self.digest, frozenset())
         return (
             (update.round, update.base, update.state) == (round_index - 1, last.base, last.state)
-            and update.sender not in last.senders
+            and update.sender in self._worked - last.senders
             and bool(update.weights)
         )
 
-    def sound(self, update: Update, round_index: int, members: Sequence[str]) -> bool:
-        """Whether an update is a member's, from everyone's model and state; late, if need be."""
-        now = round_index, self._current, self.digest
-        if (update.round, update.base, update.state) != now and not self.late(update, round_index):
+    def sound(self, update: Update, live: State | Decision) -> bool:
+        """Whether an update is of the live round, from everyone's model and state; or late.
+
+        It must be a member's, whom its round asked for one.
+        """
+        if (update.round, update.base, update.state) == (live.round, self._current, self.digest):
+            if not among(update.sender, live.members, live.workers):
+                return False
+        elif update.sender not in live.members or not self.late(update, live.round):
             return False
-        if not update.weights or update.sender not in members or update.steps < 1:
+        if not update.weights or update.steps < 1:
             return False
         if self._signer is not None:
             try:
@@ -187,7 +197,7 @@ class Course:
                 return False
         return True
 
-    def check_updates(self, proposal: Proposal, members: Sequence[str]) -> None:
+    def check_updates(self, proposal: Proposal, live: State | Decision) -> None:
         """Check that a proposal of the live round names a method's state and updates that hold.
 
         Raises:
@@ -199,6 +209,7 @@ class Course:
                 f"{what} was made with the method's state {proposal.state[:12]!r}, "
                 f"expected {self.digest[:12]!r}"
             )
+        members = live.members
         order = [
             members.index(update.sender) if update.sender in members else -1
             for update in proposal.merged
@@ -210,11 +221,11 @@ class Course:
         ]:
             raise WrongMerge(f"{what} merges another update than its proposer's own")
         for update in proposal.merged:
-            if not self.sound(update, proposal.round, members):
+            if not self.sound(update, live):
                 raise WrongMerge(
                     f"{what} merges an update of {update.sender!r} that is not of this round "
                     "(or left over from the last), from everyone's model and state, and signed "
-                    "by a member"
+                    "by a member that was to train"
                 )
 
     def merge(self, updates: Sequence[Update]) -> Tensors:
@@ -222,7 +233,7 @@ class Course:
         base = self._weights.get(self._current).weights
         return self.method.merge(base, self.state, self.trained(updates))
 
-    def check(self, digest: Digest, members: Sequence[str]) -> None:
+    def check(self, digest: Digest, live: State | Decision) -> None:
         """Check that a proposal of the live round is what its method makes of its updates.
 
         Raises:
@@ -232,15 +243,15 @@ class Course:
         """
         with self._lock:
             if digest not in self._found:
-                self._found[digest] = self._check(digest, members)
+                self._found[digest] = self._check(digest, live)
             found = self._found[digest]
         if found is not None:
             raise found
 
-    def _check(self, digest: Digest, members: Sequence[str]) -> WrongMerge | None:
+    def _check(self, digest: Digest, live: State | Decision) -> WrongMerge | None:
         proposal = self._weights.proposal(digest)
         try:
-            self.check_updates(proposal, members)
+            self.check_updates(proposal, live)
         except WrongMerge as reason:
             return reason
         merged = self._weights.put_weights(Weights(self.merge(proposal.merged)))

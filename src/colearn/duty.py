@@ -7,6 +7,9 @@ submit them, need what stands on the board for the live round as well::
     all train:   update, by each  →  proposal, of the updates
     collected:   candidate  →  ballot, by each  →  proposal and ballots on the ledger
 
+Where a committee is drawn, all this is asked of those drawn and of the proposer. The
+others rest, and nobody waits for them.
+
 Nobody waits for ever: a proposer goes on without updates and ballots that do not come,
 and whoever finds a proposal on the ledger without its own vote votes there directly.
 """
@@ -19,6 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from colearn.committee import among, named, workers
 from colearn.records import Ballot, Candidate, Choice, Digest, Note, Update
 from colearn.rules import eligible, tally
 from colearn.state import Outcome, Phase, State
@@ -66,12 +70,10 @@ class Duty(NamedTuple):
             now: Ledger time, in seconds.
             patient: Go on waiting for ballots though the outcome is certain.
         """
-        if self.member not in state.members:
+        if not among(self.member, state.members, state.workers):
             return None
         proposing = state.proposer == self.member
         if state.proposal is not None:
-            if proposing and not state.rule.proposer_votes:
-                return None
             return _due_vote(state, state.members.index(self.member))
         collects = self.collecting(state)
         if not (self.all_train or collects):
@@ -90,12 +92,20 @@ class Duty(NamedTuple):
             return Action.VOTE
         return Action.COLLECT if _ballots_enough(state, notes, now, patient=patient) else None
 
-    def trains_next(self, state: State) -> bool:
-        """Whether the member trains in the next round, as far as that can be said in this one."""
+    def trains_next(self, state: State, expected: Digest) -> bool:
+        """Whether the member trains in the next round, if this proposal is accepted in this one."""
         if state.scheduled or self.member not in state.members:
             return False
-        following = state.members[(state.round + 1) % len(state.members)]
-        return self.all_train or self.member == following
+        following = state.round + 1
+        if not self.all_train:
+            return self.member == state.members[following % len(state.members)]
+        asked = workers(state.rule, expected, following, len(state.members))
+        return among(self.member, state.members, asked)
+
+    def rests(self, state: State) -> bool:
+        """Whether it was not drawn, so that the live round asks nothing of it."""
+        drawn = among(self.member, state.members, state.workers)
+        return bool(state.rule.committee) and not drawn
 
     def collecting(self, state: State) -> bool:
         """Whether votes of this round are collected: not where they are secret."""
@@ -112,7 +122,7 @@ class Duty(NamedTuple):
         if not self.all_train or now >= _patience(state, 1):
             return True
         given = {note.sender for note in notes if isinstance(note, Update)}
-        return given.issuperset(state.members)
+        return given.issuperset(named(state.members, state.workers))
 
 
 def candidate(state: State, notes: Sequence[Note]) -> Digest | None:
@@ -127,14 +137,9 @@ def candidate(state: State, notes: Sequence[Note]) -> Digest | None:
 
 def ballots_of(state: State, notes: Sequence[Note]) -> Iterator[Ballot]:
     """Ballots on the proposal shown, of those who may vote on it."""
-    shown = candidate(state, notes)
+    shown, voters = candidate(state, notes), frozenset(named(state.members, state.voters))
     for note in notes:
-        if (
-            isinstance(note, Ballot)
-            and note.proposal == shown
-            and note.sender in state.members
-            and (note.sender != state.proposer or state.rule.proposer_votes)
-        ):
+        if isinstance(note, Ballot) and note.proposal == shown and note.sender in voters:
             yield note
 
 
@@ -155,7 +160,9 @@ def _ballots_enough(state: State, notes: Sequence[Note], now: int, *, patient: b
 
 
 def _due_vote(state: State, index: int) -> Action | None:
-    """What the member at a position, who may vote, has to do about the proposal."""
+    """What the member at a position has to do about the proposal."""
+    if not state.voters >> index & 1:
+        return None
     if state.phase is Phase.VOTING:
         return None if state.voted >> index & 1 else Action.VOTE
     hidden = state.commitments[index] is not None

@@ -25,6 +25,7 @@
     │   ├── NoProposal
     │   ├── WrongProposal
     │   ├── ProposerMayNotVote
+    │   ├── NotDrawn
     │   ├── AlreadyVoted
     │   ├── WrongPhase
     │   ├── NothingToReveal
@@ -147,6 +148,10 @@ class WrongProposal(RefusedEvent):
 
 class ProposerMayNotVote(RefusedEvent):
     """The rule gives the proposer no vote on its own proposal."""
+
+
+class NotDrawn(RefusedEvent):
+    """The member is not of the committee that votes in the round."""
 
 
 class AlreadyVoted(RefusedEvent):

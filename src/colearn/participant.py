@@ -140,8 +140,8 @@ class Participant:
             notes: What stands on the board for the live round.
             now: Ledger time, in seconds.
         """
-        if not self._holds_current(state):
-            return Action.ACCEPT
+        if self.lacks(state):
+            return None if self.duty.rests(state) else Action.ACCEPT
         if self._silence is not None and self._silence.holds(state, notes):
             return None
         patient = self.duty.collects and self._patient(state, notes)
@@ -150,12 +150,11 @@ class Participant:
             return None
         return None if action is Action.REVEAL and self._kept_vote(state) is None else action
 
-    def _holds_current(self, state: State) -> bool:
-        """Whether the learner holds everyone's model, or has gone ahead in this very round."""
+    def lacks(self, state: State) -> bool:
+        """Whether its learner holds another model than everyone's, and has not gone ahead."""
         place = self._ahead.place
-        return self._holds == state.current or (
-            place is not None and place == (state.round + 1, self._holds)
-        )
+        ahead = place is not None and place == (state.round + 1, self._holds)
+        return self._holds != state.current and not ahead
 
     def hold(self, proposal: Digest) -> None:
         """Let the learner accept a proposal's weights, unless it holds them, and be idle.
@@ -244,11 +243,11 @@ class Participant:
     def _go_ahead(self, action: Action, state: State) -> None:
         """Begin to train on a proposal, once there is nothing left to say about it."""
         expected = self._expected(action, state)
-        if expected is None or not self.duty.trains_next(state):
+        if expected is None or not self.duty.trains_next(state, expected):
             return
         place = Place(state.round + 1, expected)
         try:
-            told = None if self.course is None else self.course.foresee(expected, state.members)
+            told = None if self.course is None else self.course.foresee(expected, state)
         except (StoreError, WeightsError) as reason:
             _log.warning("%s does not go ahead of round %d: %s", self.member, state.round, reason)
             return
@@ -362,9 +361,7 @@ class Participant:
             update = self._update(state, course)
             return (self._signed(update),) if update.weights else ()
         given = sorted((note for note in notes if isinstance(note, Update)), key=_round)
-        updates = {
-            note.sender: note for note in given if course.sound(note, state.round, state.members)
-        }
+        updates = {note.sender: note for note in given if course.sound(note, state)}
         sound = [updates[member] for member in state.members if member in updates]
         had = []
         found = self._weights.get_updates(sound, state.current)
@@ -418,7 +415,7 @@ class Participant:
                 proposal, round_index=state.round, sender=state.proposer, base=state.current
             )
             if self.course is not None:
-                self.course.check(proposal, state.members)
+                self.course.check(proposal, state)
             self.hold(state.current)
             verdict = self.learner.mli_test_weights(self._weights.get(proposal))
         except (BlobCorrupt, WeightsError) as reason:

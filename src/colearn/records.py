@@ -19,8 +19,8 @@ from blake3 import blake3
 from colearn.errors import ConfigError, InvalidRule
 from colearn.ml_interface import DiffPrivBudget
 
-WIRE_VERSION = 2
-MAX_MEMBERS = 256
+WIRE_VERSION = 3
+MAX_MEMBERS = 4_096
 MAX_RECORD_BYTES = 262_144
 """What a record, such as a proposal of many updates, may have at most."""
 
@@ -28,6 +28,7 @@ PLAIN = "plain"
 """The method in which M′ is what the proposer's training gives."""
 
 _MAX_DENOMINATOR = 65_535
+_MAX_COMMITTEE = 65_535
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
 Digest = str
@@ -66,6 +67,9 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
         vote_seconds: Ledger time voters have after a proposal.
         reveal_seconds: 0: votes are open. Else members first commit to their votes,
             within ``vote_seconds``, and then have this time to reveal them.
+        committee: 0: all members vote. Else so many, drawn anew each round from those
+            other than the proposer; all of these, if there are no more. They vote in the
+            open.
         governance: Share of all members that must endorse a change of members or
             rule; more than this share is needed.
 
@@ -80,6 +84,7 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
     propose_seconds: int = 3_600
     vote_seconds: int = 3_600
     reveal_seconds: int = 0
+    committee: int = 0
     governance: Fraction = Fraction(2, 3)
 
     def __post_init__(self) -> None:
@@ -111,6 +116,20 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
                     f"{name} {value!r} is refused: "
                     f"it must be a whole number of seconds, {least} or more"
                 )
+        self._check_committee()
+
+    def _check_committee(self) -> None:
+        size = self.committee
+        if type(size) is not int or size == 1 or not 0 <= size <= _MAX_COMMITTEE:
+            raise InvalidRule(
+                f"committee {size!r} is refused: it must be 0, for all to vote, or a whole number "
+                f"of voters from 2 to {_MAX_COMMITTEE}"
+            )
+        if size and (self.proposer_votes or self.reveal_seconds):
+            raise InvalidRule(
+                f"committee {size} is refused together with proposer_votes or reveal_seconds: "
+                "those drawn do not propose, and vote in the open"
+            )
 
 
 def fraction(name: str, value: Fraction | float | str) -> Fraction:
@@ -158,7 +177,7 @@ class Experiment(Record, frozen=True, kw_only=True, tag="experiment"):
 
 
 def check_members(members: tuple[str, ...]) -> None:
-    """Raise `ConfigError` unless 2 to 256 distinct, non-empty names are given."""
+    """Raise `ConfigError` unless 2 to 4,096 distinct, non-empty names are given."""
     if not 2 <= len(members) <= MAX_MEMBERS:
         raise ConfigError(
             f"{len(members)} member(s): an experiment needs 2 to {MAX_MEMBERS}, "

@@ -1,7 +1,8 @@
 """The rules of a round, whole and pure: events and ledger time in, decisions out.
 
 Integers only, so that a smart contract can agree bit for bit. Votes are bitmaps:
-bit *i* stands for ``members[i]``.
+bit *i* stands for ``members[i]``. Who votes is all members but the proposer, or those of
+them that `colearn.committee` draws for the round.
 
 A round *r* belongs to the proposer ``members[r % n]`` and is in one of these phases:
 
@@ -25,6 +26,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from colearn.changes import changed, renamed
+from colearn.committee import eligible
 from colearn.errors import (
     AlreadyEndorsed,
     AlreadyProposed,
@@ -32,6 +34,7 @@ from colearn.errors import (
     InvalidChange,
     NoProposal,
     NotAMember,
+    NotDrawn,
     NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
@@ -60,11 +63,6 @@ from colearn.records import (
     commitments_in,
 )
 from colearn.state import Decision, Outcome, Phase, Poll, State, start
-
-
-def eligible(rule: Rule, members: int) -> int:
-    """How many members may vote in a round."""
-    return members if rule.proposer_votes else members - 1
 
 
 def needed(rule: Rule, voters: int) -> int:
@@ -206,8 +204,10 @@ def _vote(state: State, event: Vote, now: int) -> tuple[State, tuple[Decision, .
             f"{event.sender!r} votes in the open, but in this experiment votes are secret: "
             "commit first, then reveal"
         )
+    if not late and poll.members[index] != state.proposer and not state.voters >> index & 1:
+        raise NotDrawn(f"{event.sender!r} was not drawn to vote in round {event.round}")
     _check_ballot(poll, event, index)
-    if late:
+    if late:  # by whoever did not propose: who was drawn nobody has to remember
         last = msgspec.structs.replace(poll, voted=poll.voted | 1 << index)
         return msgspec.structs.replace(state, last=last), ()
     return _counted(state, event.choice, index, now)
@@ -355,6 +355,8 @@ def _close(state: State, outcome: Outcome, opened: int, through: int) -> tuple[S
         outcome=outcome,
         proposal=state.proposal,
         members=state.members,
+        rule=state.rule,
+        current=state.current,
         approve=state.approve,
         reject=state.reject,
         abstain=state.abstain,

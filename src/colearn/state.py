@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from colearn.committee import voters, workers
 from colearn.records import Change, Digest, Experiment, Rotate, Rule
 
 
@@ -37,6 +38,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         outcome: Accepted, rejected or expired.
         proposal: Digest of the proposal; None if there was none.
         members: The members of this round, in order.
+        rule: The rule of this round.
+        current: Digest of the proposal accepted last before it.
         approve: Bitmap of approvals that counted; likewise ``reject``, ``abstain``.
         needed: Approvals that were needed.
         eligible: Members that could vote.
@@ -47,6 +50,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     proposal: Digest | None
     members: tuple[str, ...]
+    rule: Rule
+    current: Digest
     approve: int = 0
     reject: int = 0
     abstain: int = 0
@@ -57,6 +62,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     def proposer(self) -> str:
         """Whose turn it was."""
         return self.members[self.round % len(self.members)]
+
+    @property
+    def voters(self) -> int:
+        """Bitmap of the members that could vote."""
+        return voters(self.rule, self.current, self.round, len(self.members))
+
+    @property
+    def workers(self) -> int:
+        """Bitmap of these and the proposer."""
+        return workers(self.rule, self.current, self.round, len(self.members))
 
     @property
     def approvals(self) -> int:
@@ -125,6 +140,16 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def proposer(self) -> str:
         """Whose turn it is."""
         return self.members[self.round % len(self.members)]
+
+    @property
+    def voters(self) -> int:
+        """Bitmap of the members that may vote."""
+        return voters(self.rule, self.current, self.round, len(self.members))
+
+    @property
+    def workers(self) -> int:
+        """Bitmap of these and the proposer."""
+        return workers(self.rule, self.current, self.round, len(self.members))
 
     @property
     def phase(self) -> Phase:

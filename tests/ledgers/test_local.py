@@ -228,7 +228,7 @@ def test_an_owner_leaves_a_corrupt_file_as_it_is(path: Path) -> None:
     [
         ([b"{}"], 1, "no valid experiment record"),
         ([entry(0, Pass(0, "ada"))], 1, "no valid experiment record"),
-        ([encode(EXPERIMENT).replace(b'"version":2', b'"version":3')], 1, "wire version 3"),
+        ([encode(EXPERIMENT).replace(b'"version":3', b'"version":4')], 1, "wire version 4"),
         ([encode(EXPERIMENT), encode(EXPERIMENT)], 2, "no valid entry record"),
         ([encode(EXPERIMENT), b" " + entry(0, Pass(0, "ada"))], 2, "not in canonical form"),
         ([encode(EXPERIMENT), b"\xff\x00"], 2, "no valid entry record"),

@@ -15,7 +15,15 @@ from members import EXPERIMENT, MEMBERS, KeyedSigner, ballot, eventually, join, 
 from colearn.errors import ConfigError
 from colearn.ledgers.local import LocalLedger
 from colearn.peers.server import Limits, PeerServer
-from colearn.records import Candidate, Choice, Endpoint, decode_note, digest_of, encode
+from colearn.records import (
+    WIRE_VERSION,
+    Candidate,
+    Choice,
+    Endpoint,
+    decode_note,
+    digest_of,
+    encode,
+)
 from colearn.stores.directory import DirectoryStore
 from colearn.stores.memory import MemoryStore
 
@@ -105,7 +113,7 @@ def test_health_says_where_the_member_is(ada):
     status, _, body = ask(ada.url, "GET", "/health")
     assert status == 200
     assert msgspec.json.decode(body) == {
-        "version": 2,
+        "version": WIRE_VERSION,
         "experiment": digest_of([encode(EXPERIMENT)]),
         "round": 0,
         "reached": 0,

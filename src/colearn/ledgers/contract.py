@@ -22,6 +22,7 @@ from colearn.errors import (
     AlreadyEndorsed,
     AlreadyProposed,
     AlreadyVoted,
+    ConfigError,
     InvalidChange,
     NoProposal,
     NotAMember,
@@ -107,6 +108,8 @@ def compiled() -> dict[str, Any]:
 
 def rule_to_abi(rule: Rule) -> tuple[int | bool, ...]:
     """A rule as the contract's struct."""
+    if rule.committee:
+        raise ConfigError("the contract draws no committee yet: take the local ledger")
     return (
         *rule.threshold.as_integer_ratio(),
         rule.inclusive,

@@ -9,11 +9,10 @@ from __future__ import annotations
 from colearn.errors import ConfigError
 from colearn.protocols import Policy
 from colearn.voting.classes import ClassVeto
-from colearn.voting.committee import committee
 from colearn.voting.means import LowerMean
 from colearn.voting.paired import NotWorse
 
-__all__ = ["POLICIES", "ClassVeto", "LowerMean", "NotWorse", "committee", "policy"]
+__all__ = ["POLICIES", "ClassVeto", "LowerMean", "NotWorse", "policy"]
 
 POLICIES: dict[str, Policy] = {
     "loss": LowerMean("loss"),
