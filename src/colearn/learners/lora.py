@@ -76,6 +76,12 @@ class LoraLearner(TorchLearner):
     ) -> None:
         super().__init__(_Scores(_adapted(model, adapter), pad_token), **options)
 
+    def no_private_training(self) -> str | None:
+        """Why these adapters cannot be trained privately; None if they can."""
+        scores: Any = self._module
+        scores.cut = False  # the length of the longest text shows in the others' dropout
+        return super().no_private_training()
+
     def native(self) -> nn.Module:
         """Return a copy of the PEFT model, whose ``save_pretrained`` writes its adapters."""
         adapted: nn.Module = super().native().adapted  # type: ignore[assignment]
@@ -89,11 +95,12 @@ class _Scores(nn.Module):
         super().__init__()
         self.adapted = adapted
         self._pad_token = pad_token
+        self.cut = True
 
     def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
         mask = (token_ids != self._pad_token).long()
         # What all texts of a batch are filled up with costs time and changes nothing.
-        longest = max(1, int(mask.sum(1).max()))
+        longest = max(1, int(mask.sum(1).max())) if self.cut else token_ids.shape[1]
         outputs = self.adapted(input_ids=token_ids[:, :longest], attention_mask=mask[:, :longest])
         scores: torch.Tensor = getattr(outputs, "logits", outputs)
         return scores

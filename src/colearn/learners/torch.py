@@ -260,22 +260,23 @@ class TorchLearner(FrameworkLearner):
         for name, given in (("max_grad_norm", self._max_grad_norm), ("autocast", self._autocast)):
             if given is not None:
                 return f"not yet with {name}: leave it out, gradients are clipped one by one"
-        self.begin(np.random.default_rng())
-        try:
-            reason = torch_private.refusal(self._module, self._optimizer)
-            if reason is None:
+        rng = np.random.default_rng()
+        with self._training(rng):
+            self.begin(rng)
+            if reason := torch_private.refusal(self._module, self._optimizer):
+                return reason
+            try:
                 self._gradients = torch_private.judged(
-                    self._module, self._trained, self._loss, self._sample_losses
+                    self._module,
+                    self._trained,
+                    self._loss,
+                    self._sample_losses,
+                    batch_size=self.batch_size,
+                    some=self._some(torch_private.SAMPLES),
                 )
-                few = next(batches_in_order(*self.joined([self.train_samples]), 2))
-                x, y = moved(few, self._device, self._dtype)
-                with torch.random.fork_rng([]):
-                    torch_private.clipped_sums(self._gradients, x, y, 1.0)
-        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-            reason = f"not yet: torch.func gives no gradients of its single samples, {error}"
-        finally:
-            self._forget_training()
-        return None if reason is None else one_line(reason)
+            except UnsupportedModel as error:
+                return one_line(error)
+        return None
 
     def noisy_step(self, x: Any, y: Any, plan: NoisySteps, rng: np.random.Generator) -> None:
         """Train on a batch of any size, 0 too, by clipped and noisy gradients."""
@@ -346,6 +347,14 @@ class TorchLearner(FrameworkLearner):
                 scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._trained.values(), self._max_grad_norm)
         return loss
+
+    def _some(self, count: int) -> tuple[Any, Any]:
+        """So many train samples as tensors, each read by itself; of few some are taken again."""
+        samples = self.joined([self.train_samples])
+        rows = np.arange(count, dtype=np.intp) % len(samples[0])
+        batch = next(batches_in_order(*self.take(samples, rows), count))
+        found: tuple[Any, Any] = moved(batch, self._device, self._dtype)
+        return found
 
     def _forget_training(self) -> None:
         """Let go of gradients and of the optimiser's memory."""

@@ -1,0 +1,110 @@
+"""Gradients of single samples of a PyTorch module, and the sum of them, each clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+Inputs = torch.Tensor | dict[str, torch.Tensor]
+"""A batch's, shape (n, ...), or by name where the module takes them so."""
+
+Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(outputs, targets) → each sample's loss."""
+
+
+class SampleGradients(NamedTuple):
+    """The samples' gradients of one parameter; of a layer's weight perhaps only in factors."""
+
+    name: str
+    squares: torch.Tensor
+    """Squared length of each sample's, shape (n,)."""
+    total: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+    """Shares, shape (n,), and which samples count, None for all → the sum of so much of each."""
+
+
+Gradients = Callable[[Inputs, torch.Tensor], Sequence[SampleGradients]]
+"""(inputs, targets) → their gradients, of each parameter that is trained."""
+
+
+class Judged(NamedTuple):
+    """How a module's gradients are had.
+
+    Attributes:
+        trained: Its trained parameters, by name.
+        gradients: Of single samples.
+        rows: How many samples are taken at once, at most.
+        filled: Whether there are always so many, the last one repeated without
+            counting, so that not even their number shows in a gradient.
+    """
+
+    trained: Mapping[str, nn.Parameter]
+    gradients: Gradients
+    rows: int
+    filled: bool
+
+
+@torch.no_grad()
+def clipped_sums(what: Judged, x: Inputs, y: torch.Tensor, bound: float) -> dict[str, torch.Tensor]:
+    """Sum of the samples' gradients, each clipped to an L2 norm over all parameters.
+
+    A sample whose gradient is not finite counts nothing. There may be no samples.
+    """
+    sums: dict[str, torch.Tensor] = {}
+    for start in range(0, len(y), what.rows):
+        real = min(what.rows, len(y) - start)
+        count = what.rows if what.filled else real
+        rows = changed(x, lambda part: _taken(part, start, count))  # noqa: B023 - called at once
+        for name, total in _clipped(what.gradients(rows, _taken(y, start, count)), real, bound):
+            sums[name] = total if name not in sums else sums[name].add_(total)
+    return sums or {name: torch.zeros_like(each) for name, each in what.trained.items()}
+
+
+def _taken(values: torch.Tensor, start: int, count: int) -> torch.Tensor:
+    """So many rows, the last one repeated where there are not as many."""
+    rows = values[start : start + count]
+    missing = count - len(rows)
+    return torch.cat([rows, *[rows[-1:]] * missing]) if missing else rows
+
+
+def changed(x: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
+    """Return inputs of which each tensor has been changed."""
+    if isinstance(x, dict):
+        return {name: change(each) for name, each in x.items()}
+    return change(x)
+
+
+def _clipped(
+    gradients: Sequence[SampleGradients], real: int, bound: float
+) -> Iterator[tuple[str, torch.Tensor]]:
+    norms = torch.stack([each.squares for each in gradients]).sum(0).sqrt_()
+    shares = (bound / norms).clamp_(max=1.0)
+    counts = norms.isfinite()
+    counts[real:] = False
+    counting = None
+    if not counts.all():
+        counting, shares = counts, shares.where(counts, 0.0)
+    for each in gradients:
+        yield each.name, each.total(shares, counting)
+
+
+def whole(name: str, single: torch.Tensor) -> SampleGradients:
+    """Of any parameter: every sample's gradient, shape (n, ...)."""
+    flat = single.flatten(1) if single.ndim > 1 else single.unsqueeze(1)
+
+    def total(shares: torch.Tensor, counting: torch.Tensor | None) -> torch.Tensor:
+        return (shares @ only(counting, flat)).reshape(single.shape[1:])
+
+    return SampleGradients(name, flat.square().sum(1), total)
+
+
+def only(counting: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor:
+    """Nothing of the samples that do not count, for 0 times infinity is no 0."""
+    return values if counting is None else values.where(counting.unsqueeze(1), 0.0)
+
+
+def summed(losses: torch.Tensor) -> torch.Tensor:
+    """The samples' losses added up; of one with many targets, their mean."""
+    return losses.sum() if losses.ndim == 1 else losses.flatten(1).mean(1).sum()
