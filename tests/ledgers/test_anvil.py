@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from anvils import again, agreed, ask, reach
 from evm import KEYS, NAMES
 from requests import ConnectionError as RequestsConnectionError
-from scenario import ADA, BOB, CYD, DAN, DECIDED, DIGEST, MEMBERS, OTHER, scenario
+from scenario import ADA, BOB, CYD, DAN, DECIDED, DIGEST, OTHER, scenario
 
 from colearn.errors import (
     AlreadyVoted,
@@ -18,34 +19,13 @@ from colearn.ledgers.anvil import Anvil
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.ledgers.inprocess import InProcessChain
 from colearn.ledgers.nodes import connect
-from colearn.records import Choice, Experiment, Pass, Propose, Rule, Vote
+from colearn.records import Choice, Pass, Propose, Vote
 from colearn.rules import Outcome
 from colearn.testing import check_ledger
 
 pytestmark = pytest.mark.usefixtures("anvil_program")
 
 YES, NO = Choice.APPROVE, Choice.REJECT
-
-
-def agreed(*members, seconds=3_600):
-    """An experiment."""
-    rule = Rule(propose_seconds=seconds, vote_seconds=seconds)
-    return Experiment(members=members or MEMBERS, initial=OTHER, schema=OTHER, rule=rule)
-
-
-def reach(*nodes):
-    """Access to nodes, on which all members have funds."""
-    for node in nodes:
-        for name in NAMES[:30]:
-            ask(connect([node.url]), "anvil_setBalance", name, hex(10**24))
-    return connect([node.url for node in nodes])
-
-
-def ask(web3, method, *params):
-    """Have a node do what only nodes for tests do."""
-    answer = web3.provider.make_request(method, list(params))
-    assert "error" not in answer, answer
-    return answer["result"]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +39,6 @@ def node(anvil_program):
 def web3(node):
     """Access to it."""
     return reach(node)
-
-
-def again(ledger, web3, keys=None, **options):
-    """The same contract, read from the beginning."""
-    return EthereumLedger(
-        ledger.experiment,
-        keys or {},
-        chain=web3,
-        address=ledger.address,
-        first_block=ledger.first_block,
-        **options,
-    )
 
 
 class Hurried(EthereumLedger):

@@ -200,10 +200,20 @@ class Client:
                 ]
             )
 
+    def done(self, sent: Sent) -> None:
+        """Take note that what a transaction does is done."""
+        self._sender.done(sent)
+
+    def recount(self) -> None:
+        """Take note that the chain has taken blocks back, transactions with them."""
+        self._sender.recount()
+
     def hasten(self, sent: Sent, newest: int) -> None:
         """Look after a transaction of which nothing is seen up to the block ``newest``.
 
-        It is sent again where it is lost, and replaced where it is stuck.
+        It is sent again where it is lost, and replaced where it is stuck. That it was
+        reverted is told once its block counts: what it was to do may stand there already,
+        done by the same transaction of an earlier life.
 
         Raises:
             RefusedEvent: The contract refused it.
@@ -212,10 +222,12 @@ class Client:
         """
         with _reported():
             receipt = self._sender.receipt(sent)
+            if receipt is not None and receipt["blockNumber"] > newest:
+                return
             if receipt is not None and receipt["status"] != 1:
+                self._sender.done(sent)
                 raise self._refusal(sent.call, receipt["blockNumber"])
-            if receipt is None or receipt["blockNumber"] <= newest:
-                self._sender.hasten(sent)
+            self._sender.hasten(sent)
 
     def head(self) -> Head:
         """The newest block that counts, and the time; in this process, of the block to come."""
@@ -224,6 +236,7 @@ class Client:
             if isinstance(self._depth, int) and self._depth > 0:
                 block = self._eth.get_block(max(0, block["number"] - self._depth))
         self._sender.base_fee = block.get("baseFeePerGas", 0)
+        self._sender.newest = block["number"]
         now = self._here.now() if self._here else block["timestamp"]
         return Head(block["number"], bytes(block["hash"]), bytes(block["parentHash"]), now)
 

@@ -257,6 +257,9 @@ class EthereumLedger:
                     head = self._look()
                     fresh = self._history.entries[seen if begun == self._history.begun else 0 :]
                 ordered = {entry.event: entry for entry in fresh}
+                for act, transaction in waiting:
+                    if act.events[-1] in ordered:
+                        self._client.done(transaction)
                 waiting = [each for each in waiting if each[0].events[-1] not in ordered]
                 if not waiting:
                     break
@@ -329,6 +332,7 @@ class EthereumLedger:
 
     def _go_back(self) -> None:
         """Forget what the chain has taken back: fold anew what came before."""
+        self._client.recount()
         self._head, kept = None, 0
         while self._marks:
             head, count = self._marks[-1]
