@@ -14,8 +14,8 @@ from jax import numpy as jnp
 from colearn.collective import Collective
 from colearn.errors import LearnerError, UnsupportedModel
 from colearn.learners.flax import from_linen, from_nnx
-from colearn.learners.jax import JaxLearner, _clipped, from_function
-from colearn.learners.jax_private import Part, noisy_mean
+from colearn.learners.jax import JaxLearner, from_function
+from colearn.learners.jax_private import Part, model_sum, noisy_mean
 from colearn.ml_interface import DiffPrivConfig, ErrorCodes
 from colearn.privacy.config import Privacy, VotePrivacy
 from colearn.privacy.guard import NoisySteps
@@ -69,7 +69,7 @@ def learner(model=PERCEPTRON, **options):
 def sums(model, x, y, bound, *, count=9):
     """The sum of the clipped gradients of the first nine samples or fewer, in one vector."""
     rows = Part(x[:9], y[:9], np.zeros(9, np.uint32), np.arange(9) < count)
-    tree = _clipped(model.train, LOSS, model.params, rows, bound)
+    tree = model_sum(model.train, LOSS, model.params, rows, bound)
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
@@ -106,7 +106,7 @@ def test_batches_of_all_sizes(count):
     """Parts that are filled up give the sum of the batch alone, divided by the planned size."""
     plan = NoisySteps(0.5, 0.0, samples=300, batch_size=16, steps=1)
     x, y = X[:count], Y[:count]
-    gradients = partial(_clipped, PERCEPTRON.train, LOSS, PERCEPTRON.params)
+    gradients = partial(model_sum, PERCEPTRON.train, LOSS, PERCEPTRON.params)
     found = noisy_mean(gradients, PERCEPTRON.params, (x, y), plan, np.random.default_rng(0))
     whole = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found)])
     expected = sums(PERCEPTRON, X, Y, 0.5, count=count) / 16
@@ -150,7 +150,7 @@ def test_each_sample_draws_for_itself():
         *(X[:1].repeat(64, 0), Y[:1].repeat(64, 0)),
         *(np.arange(64, dtype=np.uint32), np.ones(64, np.bool_)),
     )
-    (total,) = jax.tree.leaves(_clipped(train, LOSS, model.params, rows, 1.0))
+    (total,) = jax.tree.leaves(model_sum(train, LOSS, model.params, rows, 1.0))
     assert 0.2 < np.linalg.norm(total) / 64 < 0.8
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners import jax_private
 from colearn.learners.base import Options, Samples
 from colearn.learners.frozen import frozen_digest
 from colearn.learners.network import NetworkLearner, SampleErrors, no_optimiser
@@ -175,6 +174,8 @@ class JaxLearner(NetworkLearner):
 
     def no_private_training(self) -> str | None:
         """Why this model cannot be trained privately; None if it can."""
+        from colearn.learners import jax_private  # noqa: PLC0415 - needs another extra
+
         if jax.tree.leaves(self._model.batch_stats):
             return (
                 "never with batch_stats: they mix the samples of a batch, and are means of them "
@@ -183,7 +184,7 @@ class JaxLearner(NetworkLearner):
         parameters = self._working.params
         return jax_private.refusal(
             _named({"params": parameters}),
-            partial(_clipped, *self._how[:2], parameters),
+            partial(jax_private.model_sum, *self._how[:2], parameters),
             self.train_samples,
         )
 
@@ -191,8 +192,10 @@ class JaxLearner(NetworkLearner):
         self, x: NDArray[Any], y: NDArray[Any], plan: NoisySteps, rng: np.random.Generator
     ) -> None:
         """Train on a batch of any size, 0 too, by clipped and noisy gradients."""
+        from colearn.learners import jax_private  # noqa: PLC0415 - needs another extra
+
         working = self._working
-        sums = partial(_clipped, *self._how[:2], working.params)
+        sums = partial(jax_private.model_sum, *self._how[:2], working.params)
         gradient = jax_private.noisy_mean(sums, working.params, (x, y), plan, rng)
         self._working = _moved(self._optimizer, working, gradient, working.batch_stats)
 
@@ -275,20 +278,6 @@ def _moved(optimizer: Any, working: _Working, gradient: Tree, stats: Tree) -> _W
     updates, optimizer_state = optimizer.update(gradient, working.optimizer, working.params)
     params = optax.apply_updates(working.params, updates)
     return _Working(params, stats, optimizer_state, working.steps + 1)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _clipped(train: Any, loss: Loss, params: Tree, part: jax_private.Part, bound: Any) -> Tree:
-    """The sum of the samples' clipped gradients, by a model without statistics."""
-
-    def gradient(x: Any, y: Any, draw: Any) -> Tree:
-        def own_loss(params: Tree) -> Any:
-            outputs, _ = train(params, {}, x[None], jax.random.key(draw))
-            return loss(outputs, y[None]).mean()
-
-        return jax.grad(own_loss)(params)
-
-    return jax_private.clipped_sum(gradient, part, bound)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,12 +1,13 @@
 """DP-SGD in JAX, for models of JAX itself and of Keras on it.
 
-Each sample of a batch is differentiated by itself, by `jax.vmap` of `jax.grad`, as a
-batch of one: whatever a model does, no sample can touch another's gradient.
+jax-privacy differentiates each sample of a batch by itself, as a batch of one, and clips
+it: whatever a model does, no sample can touch another's gradient. Noise is not its.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,9 @@ from colearn.privacy.noise import gaussian
 
 try:
     import jax
-    from jax import numpy as jnp
+    from jax_privacy import clipped_grad
 except ModuleNotFoundError:
-    raise MissingExtra("private training in JAX", "jax", "jax") from None
+    raise MissingExtra("private training in JAX", "jax-privacy", "privacy-jax") from None
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,15 +34,15 @@ _PARTS = 4
 Tree = Any
 """A pytree of arrays."""
 
-Gradient = Callable[[Any, Any, Any], Tree]
-"""(x, y, draw) of one sample, without an axis of samples → the gradient of its loss.
+SampleLoss = Callable[[Tree, Any, Any, Any], Any]
+"""(parameters, x, y, draw) of one sample, each with an axis of one sample → its loss.
 
 ``draw`` is a random uint32 that all that is random in the sample's step follows from.
 """
 
 
 Sums = Callable[["Part", float], Tree]
-"""`clipped_sum` by some gradient, of samples and bound."""
+"""`clipped_sum` by some loss and parameters, of samples and bound."""
 
 
 def refusal(named: Mapping[str, Any], sums: Sums, samples: Samples) -> str | None:
@@ -69,7 +70,7 @@ class Part(NamedTuple):
     Attributes:
         x: Inputs, shape (n, ...).
         y: Targets, shape (n, ...).
-        draws: Shape (n,), uint32; see `Gradient`.
+        draws: Shape (n,), uint32; see `SampleLoss`.
         real: Shape (n,); False for rows that only fill up.
     """
 
@@ -79,27 +80,38 @@ class Part(NamedTuple):
     real: Any
 
 
-def clipped_sum(gradient: Gradient, part: Part, bound: Any) -> Tree:
+def clipped_sum(loss: SampleLoss, params: Tree, part: Part, bound: Any) -> Tree:
     """Sum of samples' gradients, each clipped to an L2 norm over all of its leaves.
 
-    A sample whose gradient is not finite counts nothing.
+    What of a sample's gradient is not finite counts as 0.
 
     Args:
-        gradient: Of one sample.
+        loss: Of one sample.
+        params: What to differentiate by.
         part: The samples.
         bound: What to clip to.
     """
-    single = jax.vmap(gradient)(part.x, part.y, part.draws)
-    squares = [jnp.square(leaf).reshape(len(leaf), -1).sum(1) for leaf in jax.tree.leaves(single)]
-    norms = jnp.sqrt(sum(squares))
-    counts = part.real & jnp.isfinite(norms)
-    shares = jnp.where(counts, jnp.minimum(1.0, bound / norms), 0.0)
+    sums = clipped_grad(loss, l2_clip_norm=bound, batch_argnums=(1, 2, 3))
+    return sums(params, part.x, part.y, part.draws, is_padding_example=~part.real)
 
-    def total(leaf: Any) -> Any:
-        flat = jnp.where(counts[:, None], leaf.reshape(len(leaf), -1), 0.0)
-        return (shares.astype(leaf.dtype) @ flat).reshape(leaf.shape[1:])
 
-    return jax.tree.map(total, single)
+@partial(jax.jit, static_argnums=(0, 1))
+def model_sum(train: Any, loss: Any, params: Tree, part: Part, bound: Any) -> Tree:
+    """`clipped_sum` of a model without statistics.
+
+    Args:
+        train: As in `colearn.learners.jax.JaxModel`.
+        loss: Each sample's, of outputs and targets.
+        params: The model's.
+        part: The samples.
+        bound: What to clip to.
+    """
+
+    def own_loss(params: Tree, x: Any, y: Any, draw: Any) -> Any:
+        outputs, _ = train(params, {}, x, jax.random.key(draw[0]))
+        return loss(outputs, y).mean()
+
+    return clipped_sum(own_loss, params, part, bound)
 
 
 def noisy_mean(

@@ -83,19 +83,14 @@ class PrivateSteps:
     def _clipped_sum(
         self, trained: list[Any], state: list[Any], part: jax_private.Part, bound: Any
     ) -> list[NDArray[Any]]:
-        def gradient(x: Any, y: Any, draw: Any) -> list[Any]:
+        def own_loss(trained: list[Any], x: Any, y: Any, draw: Any) -> Any:
             own_state = list(state)
             for place, number in self._seeds.items():
-                own_state[place] = jnp.stack([draw, jnp.uint32(number << 16)])
+                own_state[place] = jnp.stack([draw[0], jnp.uint32(number << 16)])
+            outputs, _, others = self._model.stateless_call(
+                trained, own_state, x, training=True, return_losses=True
+            )
+            return self._judge(y, outputs).mean() + sum(others)
 
-            def own_loss(trained: list[Any]) -> Any:
-                outputs, _, others = self._model.stateless_call(
-                    trained, own_state, x[None], training=True, return_losses=True
-                )
-                return self._judge(y[None], outputs).mean() + sum(others)
-
-            found: list[Any] = jax.grad(own_loss)(trained)
-            return found
-
-        sums: list[NDArray[Any]] = jax_private.clipped_sum(gradient, part, bound)
+        sums: list[NDArray[Any]] = jax_private.clipped_sum(own_loss, trained, part, bound)
         return sums
