@@ -27,7 +27,8 @@ Chain = InProcessChain | Web3
 Depth = int | Literal["finalized"]
 """How many blocks must lie on a block before it counts, or the chain's own word for it."""
 
-_GAS_LIMIT = 5_000_000
+MAX_MEMBERS_ON_CHAIN = 256
+_GAS_LIMIT = 5_500_000
 _GAS_LIMIT_PER_MEMBER = 40_000
 _MOST_BLOCKS = 10_000
 _IDLE_SECONDS = 15
@@ -88,9 +89,14 @@ class Client:
         """Put a contract for an experiment on the chain; return the transaction's receipt.
 
         Raises:
-            ConfigError: A member's name is no checksummed address.
+            ConfigError: A member's name is no checksummed address, or they are too many.
             LedgerError: The chain did not take it.
         """
+        if len(experiment.members) > MAX_MEMBERS_ON_CHAIN:
+            raise ConfigError(
+                f"{len(experiment.members)} members are refused: "
+                f"the contract takes {MAX_MEMBERS_ON_CHAIN} at most"
+            )
         for member in experiment.members:
             if not Web3.is_checksum_address(member):
                 raise ConfigError(
