@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 from colearn.errors import BadSignature, ColearnError, ConfigError, LedgerError, MissingExtra
-from colearn.records import Experiment, digest_of, encode
+from colearn.records import MAX_MEMBERS_ON_CHAIN, Experiment, digest_of, encode
 
 try:
     from eth_tester.exceptions import TransactionFailed
@@ -27,7 +27,6 @@ Chain = InProcessChain | Web3
 Depth = int | Literal["finalized"]
 """How many blocks must lie on a block before it counts, or the chain's own word for it."""
 
-MAX_MEMBERS_ON_CHAIN = 256
 _GAS_LIMIT = 5_500_000
 _GAS_LIMIT_PER_MEMBER = 40_000
 _MOST_BLOCKS = 10_000
