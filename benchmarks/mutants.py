@@ -21,6 +21,10 @@ from test_contract import LockStep  # noqa: E402
 
 EXAMPLES = 50
 ABOUT_ANOTHER = 'assert proposal == self._proposals[slot], "colearn: wrong proposal"'
+ONLY_DRAWN = """\
+    if seat >> COMMITTEE_TOO & 1 == 1:
+        self._check_drawn(head | DRAWN, seat)
+"""
 AGAIN = "        self._voted_beyond[slot] = round << 192 | beyond ^ bit\n"
 
 BUGS = {
@@ -45,8 +49,8 @@ BUGS = {
         "approvals + others >= seat >> NO_QUORUM",
     ),
     "certain rejection waits for one more vote": (
-        "if others + too_few + 1 >=",
-        "if others + too_few >=",
+        "if others > seat >> MOST_OTHERS & 255:",
+        "if others > (seat >> MOST_OTHERS & 255) + 1:",
     ),
     "an inclusive threshold excludes": ("        too_few -= 1\n", "        pass\n"),
     "a quorum is rounded up twice": ("(no_quorum - 1) //", "no_quorum //"),
@@ -173,13 +177,58 @@ BUGS = {
         "log Rotated(member=msg.sender, successor=successor)",
         "log Rotated(member=msg.sender, successor=msg.sender)",
     ),
+    # A committee.
+    "the draw ignores the round": (
+        "concat(seed, convert(round, bytes32), convert(counter, bytes32))",
+        "concat(seed, convert(counter, bytes32))",
+    ),
+    "the draw follows the proposal decided last": (
+        "CURRENT & 3], round, seat)\n        assert drawn >>",
+        "LAST & 3], round, seat)\n        assert drawn >>",
+    ),
+    "the proposer may be drawn": (
+        "    picked: uint256 = proposer\n",
+        "    picked: uint256 = 0\n",
+    ),
+    "who is drawn twice counts twice": (
+        "                if picked & bit == 0:\n",
+        "                if True:\n",
+    ),
+    "of more than half, those left out vote": (
+        "return others & ~picked if most else picked ^ proposer",
+        "return picked ^ proposer",
+    ),
+    "whoever is not drawn votes": (
+        '        assert drawn >> index & 1 == 1, "colearn: not drawn"\n',
+        "        pass\n",
+    ),
+    "together, whoever is not drawn votes": (
+        '        assert voted & ~drawn == 0, "colearn: not drawn"\n',
+        "        pass\n",
+    ),
+    "all are counted as voters where few are drawn": (
+        "        voters = min(voters, committee)\n",
+        "        pass\n",
+    ),
+    "a committee larger than the group waits for ever": (
+        "        voters = min(voters, committee)\n",
+        "        voters = committee\n",
+    ),
+    "where a committee is drawn all vote": (
+        "        | min(committee, 1) << COMMITTEE_TOO\n",
+        "",
+    ),
+    "late, only those drawn are recorded": (
+        "    slot: uint256 = head >> LAST & 3\n    return self._marked(",
+        f"    slot: uint256 = head >> LAST & 3\n{ONLY_DRAWN}    return self._marked(",
+    ),
     # Secret votes.
     "secret votes are cast in the open": (
-        "phase: uint256 = VOTING >> (seat >> SECRET & 1)",
+        "phase: uint256 = VOTING >> (seat >> SECRET & 3)",
         "phase: uint256 = VOTING",
     ),
     "signed votes are taken where votes are secret": (
-        'assert voted == 0 or head & VOTING != 0, "colearn: wrong phase"',
+        'assert voted == 0 or head & (VOTING | DRAWN) != 0, "colearn: wrong phase"',
         "pass",
     ),
     "late votes are taken in the open where they were secret": (
@@ -238,7 +287,7 @@ BUGS = {
     ),
     "those that did not commit are waited for": (
         "    if approvals + hidden <= too_few or cast + hidden <= no_quorum:\n",
-        "    if others + too_few + 1 >= (seat >> SEATS & SEATS_MASK) + (seat >> PROPOSER_TOO):\n",
+        "    if others > seat >> MOST_OTHERS & 255:\n",
     ),
     "revealed, one approval too few accepts": (
         "if approvals > too_few and cast",

@@ -17,7 +17,9 @@ from rich.console import Console
 from toys import Scripted, Seeking, seekers
 
 from colearn import Collective, ErrorCodes, ProposedWeights, Rule, TrainingSummary, Weights
+from colearn.audit import audit
 from colearn.collective import LEDGER_FILE
+from colearn.committee import named
 from colearn.errors import BoardError, ConfigError, LearnerError, LedgerError, SchemaMismatch
 from colearn.records import Propose
 
@@ -370,3 +372,65 @@ def test_scores_are_shown_in_a_simulation(tmp_path):
     assert set(scores) == {"learner-1", "learner-2"}
     line = (tmp_path / "board.log").read_text().splitlines()[1]
     assert json.loads(line.split(" ", 1)[1])["vote_score"] == scores["learner-1"].vote_score
+
+
+@pytest.mark.parametrize("ledger", ["local", "evm"])
+@pytest.mark.parametrize("method", ["plain", "fast"])
+def test_a_committee_learns_round_by_round(tmp_path, optional, ledger, method):
+    """Of nine learners three are drawn each round; they, and nobody else, work and vote.
+
+    All end with one model, each seat was taken, and the audit agrees.
+    """
+    if ledger == "evm":
+        optional("web3")
+    learners = {f"m{index}": Counted([index, index + 2]) for index in range(9)}
+    with Collective(
+        learners, rule=Rule(committee=3), folder=tmp_path, ledger=ledger, method=method
+    ) as collective:
+        rounds = collective.run(9).rounds
+    for each in rounds:
+        decision = each.decision
+        assert set(each.votes) == set(named(decision.members, decision.voters))
+        assert (decision.eligible, decision.needed) == (3, 2)
+        marks = each.row.marks(decision.members)
+        assert (marks.count(" "), marks.count("P")) == (5, 1)
+    assert len({each.decision.voters for each in rounds}) > 5
+    assert any(each.accepted for each in rounds)
+    assert sum(each.tested for each in learners.values()) == 9 * 3
+    assert sum(each.trained for each in learners.values()) == 9 * (1 if method == "plain" else 4)
+    model = rounds[-1].model
+    weights = collective.weights_of(model).weights["guess"]
+    assert all(np.array_equal(each.guess, weights) for each in learners.values())
+    found = audit(tmp_path)
+    assert (found.votes, found.model) == (27, model)
+
+
+def test_who_rests_is_given_no_model():
+    """A member takes everyone's model over when a round asks for it, and in the end."""
+    learners = {f"m{index}": Counted([index, index + 2]) for index in range(30)}
+    Collective(learners, rule=Rule(committee=2), method="fast").run(3)
+    assert sum(each.took for each in learners.values()) <= 3 * 3 + 30
+
+
+class Counted(Seeking):
+    """Counts its trainings, its tests, and the models it was given."""
+
+    trained = tested = took = 0
+
+    def set_offset(self, offset):
+        """Take an offset, and leave it."""
+
+    def training_size(self):
+        return 1, len(self.numbers)
+
+    def mli_propose_weights(self):
+        self.trained += 1
+        return super().mli_propose_weights()
+
+    def mli_test_weights(self, weights):
+        self.tested += 1
+        return super().mli_test_weights(weights)
+
+    def mli_accept_weights(self, weights):
+        self.took += 1
+        super().mli_accept_weights(weights)

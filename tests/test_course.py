@@ -8,10 +8,11 @@ import pytest
 from toys import Averaging, Scripted, Sealed, Seeking, Sole, seekers
 
 from colearn import Collective, Weights
+from colearn.committee import named
 from colearn.course import Course
 from colearn.errors import BlobMissing, WrongMerge
 from colearn.ledgers.local import LocalLedger
-from colearn.records import Choice, Experiment, Propose, Update, Vote
+from colearn.records import Choice, Experiment, Propose, Rule, Update, Vote
 from colearn.rules import Outcome
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -97,8 +98,8 @@ def test_memory_holds_one_model_and_one_state():
 class Net:
     """Three members' ledger and store, and proposals made by hand."""
 
-    def __init__(self, method, signer=None):
-        self.members = ("a", "b", "c")
+    def __init__(self, method, signer=None, members=("a", "b", "c"), rule=None):
+        self.members = members
         self.store = MemoryStore()
         initial = Weights({"guess": np.zeros(1)})
         schema = Schema.of(initial.weights)
@@ -106,7 +107,11 @@ class Net:
         digest = self.weights.put(initial, round_index=0, sender="", base="")
         self.ledger = LocalLedger(
             Experiment(
-                members=self.members, initial=digest, schema=schema.digest, method=method.name
+                members=self.members,
+                initial=digest,
+                schema=schema.digest,
+                rule=rule or Rule(),
+                method=method.name,
             )
         )
         self.signer = signer
@@ -148,7 +153,9 @@ class Net:
     def decide(self, digest, *choices):
         """Propose, vote, follow."""
         view = self.ledger.view()
-        voters = [member for member in self.members if member != view.proposer]
+        voters = named(self.members, view.voters)
+        if len(choices) == 1:
+            choices *= len(voters)
         self.ledger.submit(
             Propose(view.round, view.proposer, digest),
             *(
@@ -343,3 +350,29 @@ class ScriptedAverage(Averaging):
 
     def advance(self, base, state, updates, accepted):
         return {}
+
+
+def test_a_committee_merges_updates_of_those_drawn():
+    """An update of who is not at work in the round is refused, by proposers and by judges.
+
+    One left over from the round before counts if its member was drawn then.
+    """
+    net = Net(Averaging(), members=tuple("abcdefgh"), rule=Rule(committee=3))
+    live = net.ledger.view()
+    sitting = named(net.members, live.workers)
+    resting = [each for each in net.members if each not in sitting]
+    updates = {member: net.update(member, 1.0) for member in net.members}
+    late, out = sitting[-1], resting[0]
+    assert [net.course.sound(updates[each], live) for each in (*sitting, *resting)] == (
+        [True] * 4 + [False] * 4
+    )
+    with pytest.raises(WrongMerge, match=f"an update of '{out}' that is not of this round"):
+        net.check(net.proposal([updates[sitting[0]], updates[out]], value=1.0))
+    net.decide(net.proposal([updates[each] for each in sitting[:-1]]), Choice.APPROVE)
+    live = net.ledger.view()
+    assert live.round == 1
+    assert net.course.late(updates[late], 1)
+    assert net.course.sound(updates[late], live)
+    assert not net.course.late(updates[out], 1)
+    assert not net.course.sound(updates[out], live)
+    net.check(net.proposal([updates[late]]))

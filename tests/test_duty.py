@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from colearn.duty import Action, Duty
+from colearn.committee import named
+from colearn.duty import Action, Duty, ballots_of
 from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Rule, Update, Vote
 from colearn.rules import apply, start
 
@@ -143,3 +144,34 @@ def test_with_proposer_votes_the_proposer_casts_a_ballot_first():
     own = Ballot(0, "a", DIGEST, YES)
     assert duty.due(state, [SHOWN, own], 1000) is None
     assert duty.due(state, [SHOWN, own, *ballots(YES, YES)], 1000) is Action.COLLECT
+
+
+def test_only_those_drawn_and_the_proposer_work():
+    """They train, vote and are waited for; the others rest, whatever stands on the board."""
+    rule = msgspec.structs.replace(RULE, committee=2)
+    members = tuple("abcdef")
+    agreed = Experiment(members=members, initial="0" * 64, schema="3" * 64, rule=rule)
+    state = start(agreed, 1000)
+    sitting = named(members, state.voters)
+    resting = [each for each in members[1:] if each not in sitting]
+    assert (len(sitting), len(resting)) == (2, 3)
+
+    def due(notes, live=state, now=1000, **kind):
+        duties = [Duty(each, **kind) for each in members]
+        found = zip(members, (each.due(live, notes, now) for each in duties), strict=True)
+        return {member: action for member, action in found if action is not None}
+
+    merging = {"all_train": True, "collects": True}
+    assert due([], **merging) == dict.fromkeys(["a", *sitting], Action.TRAIN)
+    given = [update("a"), update(sitting[0]), *map(update, resting)]
+    assert due(given, **merging) == {sitting[1]: Action.TRAIN}
+    given += [update(sitting[1]), SHOWN]
+    assert due(given, **merging) == dict.fromkeys(sitting, Action.VOTE)
+    strange = Ballot(0, resting[0], DIGEST, YES)
+    given += [strange, Ballot(0, sitting[0], DIGEST, YES)]
+    assert due(given, **merging) == {sitting[1]: Action.VOTE}
+    given += [Ballot(0, sitting[1], DIGEST, YES)]
+    assert due(given, **merging) == {"a": Action.COLLECT}
+    assert strange not in list(ballots_of(state, given))
+    proposed, _ = apply(state, Propose(0, "a", DIGEST), 1001)
+    assert due([], proposed) == dict.fromkeys(sitting, Action.VOTE)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from colearn.boards.local import LocalBoard
+from colearn.committee import named as members_of
 from colearn.course import Course, check_merges
 from colearn.duty import Action, candidate
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
@@ -30,6 +31,7 @@ from colearn.records import (
     Choice,
     Digest,
     Experiment,
+    Proposal,
     Rule,
     Scores,
     Update,
@@ -171,6 +173,7 @@ class Collective:
             self._votes: defaultdict[int, dict[str, Choice]] = defaultdict(dict)
             self._seen = 0
             self._bytes_moved = 0
+            self._up_to_date = frozenset(named)
             self._initial_score = math.nan
             if evaluate is not None:
                 self._initial_score = evaluate(self._weights.get(experiment.initial))
@@ -274,10 +277,7 @@ class Collective:
         notes = self._board.read(decision.round)
         updates = [note for note in notes if isinstance(note, Update)]
         if decision.proposal is not None:
-            proposal = self._weights.proposal(decision.proposal)
-            # Whoever fetches the updates makes M′ of them, and need not fetch it.
-            sent = sum(each.size_bytes for each in proposal.merged) or proposal.size_bytes
-            self._bytes_moved += sent * (len(decision.members) - 1)
+            self._bytes_moved += self._moved(decision, self._weights.proposal(decision.proposal))
         if loser not in (None, model):
             (self._weights.forget if self._keep_all else self._weights.drop)(loser)
         (self._weights.forget_updates if self._keep_all else self._weights.drop_updates)(updates)
@@ -292,6 +292,18 @@ class Collective:
             )
         )
         return self._rounds[-1]
+
+    def _moved(self, decision: Decision, proposal: Proposal) -> int:
+        """What a proposal's weights would cost on a network, in bytes."""
+        if proposal.merged:  # all fetch the updates and make M′ of them, to follow the method
+            return sum(each.size_bytes for each in proposal.merged) * (len(decision.members) - 1)
+        at_work = frozenset(members_of(decision.members, decision.workers))
+        behind = at_work - self._up_to_date  # who rested, and fetches M first
+        if decision.outcome is Outcome.ACCEPTED:
+            self._up_to_date = at_work
+        else:
+            self._up_to_date |= at_work
+        return proposal.size_bytes * (len(at_work) - 1 + len(behind))
 
 
 def _named(

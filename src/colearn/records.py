@@ -21,6 +21,7 @@ from colearn.ml_interface import DiffPrivBudget
 
 WIRE_VERSION = 3
 MAX_MEMBERS = 4_096
+MAX_MEMBERS_ON_CHAIN = 256
 MAX_RECORD_BYTES = 262_144
 """What a record, such as a proposal of many updates, may have at most."""
 

@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attackers: int = 0
     attack: str = LABEL_FLIP
     ledger: str = LOCAL
+    committee: int = 0
     privacy: str | None = None
 
 
@@ -101,7 +102,7 @@ def simulate(settings: Settings, folder: Path | None = None) -> Simulation:
         ConfigError: A setting cannot be used, or the folder holds another run.
     """
     settings = resolved(settings)
-    rule = Rule(threshold=fraction("threshold", settings.threshold))
+    rule = rule_of(settings)
     setting = build(settings)
     if settings.privacy is not None:
         _protect(setting, settings, settings.privacy, folder)
@@ -164,7 +165,13 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
     if settings.privacy is not None:
         check_name(settings.privacy)
+    rule_of(settings)
     return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
+
+
+def rule_of(settings: Settings) -> Rule:
+    """The voting rule; raises `InvalidRule` where no group should run under it."""
+    return Rule(threshold=fraction("threshold", settings.threshold), committee=settings.committee)
 
 
 def task_of(settings: Settings) -> Task:
@@ -250,7 +257,8 @@ def _protect(setting: Setting, settings: Settings, privacy: str, folder: Path | 
 
 def _terms(settings: Settings) -> dict[str, str]:
     """What makes the same members another experiment; how long it runs and from where does not."""
-    free = ["rounds", "threshold", "method", "untrusted", "seed", "data_dir", "test_dir", "ledger"]
+    free = ["rounds", "threshold", "committee", "method", "untrusted", "seed"]
+    free += ["data_dir", "test_dir", "ledger"]
     free += [name for name in ("learner", "privacy") if getattr(settings, name) is None]
     return {
         name: str(value)

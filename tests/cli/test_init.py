@@ -9,6 +9,7 @@ from colearn import experiment as files
 from colearn import tasks
 from colearn.cli.learners import learner_for
 from colearn.records import Rule
+from colearn.terms import difference
 
 ANN = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
 BOB = "0x2B5AD5c4795c026514f8317c7a215E218DcCD6cF"
@@ -85,6 +86,17 @@ def test_init_writes_the_whole_rule(capsys, tmp_path):
     )
 
 
+def test_init_writes_a_committee(capsys, tmp_path):
+    """Its size stands in the file, where another size makes another experiment."""
+    options = ["--trusted", "--member", ANN, "--member", BOB]
+    assert run(capsys, "init", "iris", *options, "--committee", "9")[0] == 0
+    assert run(capsys, "init", "iris", *options, "--out", "b.toml")[0] == 0
+    drawn, all_vote = (files.read(tmp_path / name) for name in ("experiment.toml", "b.toml"))
+    assert (drawn.rule, all_vote.rule) == (Rule(committee=9), Rule())
+    assert drawn.experiment_digest != all_vote.experiment_digest
+    assert difference(drawn.experiment, all_vote.experiment) == "rule.committee is 0, not 9"
+
+
 def test_members_may_be_filled_in_later(capsys, tmp_path):
     """Without members the file is written, and what to do next is said."""
     status, out, _ = run(capsys, "init", "iris", "--trusted")
@@ -128,6 +140,11 @@ def test_init_takes_a_factory(capsys, tmp_path):
         (["digits", "--threshold", "0", "--trusted"], "threshold 0 is refused"),
         (["digits", "--governance", "1/3", "--trusted"], "governance 1/3 is refused"),
         (["digits", "--reveal-seconds", "-1", "--trusted"], "reveal_seconds -1 is refused"),
+        (["digits", "--committee", "1", "--trusted"], "committee 1 is refused"),
+        (
+            ["digits", "--committee", "5", "--reveal-seconds", "9", "--trusted"],
+            "committee 5 is refused together with proposer_votes or reveal_seconds",
+        ),
         (["digits", "--vote-seconds", "0", "--trusted"], "vote_seconds 0 is refused"),
         (["nowhere:make", "--trusted"], "say --rounds"),
         (["nowhere:make", "--trusted", "--rounds", "2"], "no module 'nowhere'"),

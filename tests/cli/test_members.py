@@ -10,7 +10,7 @@ from evm import KEYS, NAMES, begin_again, chain
 from colearn import experiment as files
 from colearn.cli import main, members
 from colearn.ledgers.ethereum import EthereumLedger
-from colearn.records import Experiment, Rule, SetRule, digest_of
+from colearn.records import Experiment, Pass, Rule, SetRule, digest_of
 
 ADA, BOB, CYD = GROUP = NAMES[:3]
 DIGEST = digest_of([b"p"])
@@ -68,6 +68,16 @@ def test_members_change_the_rule(said):
     )
 
 
+def test_members_have_a_committee_vote(said):
+    """Once enough want it, so many are drawn from the next round on."""
+    for member in GROUP:
+        status, text = said(member, "rule", "--committee", "2")
+        assert status == 0, text
+    assert "enough members want it: change committee from 0 to 2, from the next round on" in text
+    said.ledger.submit(Pass(0, ADA))
+    assert said.ledger.view().rule.committee == 2
+
+
 def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
     """A second change of the rule undoes nothing of the first, which is not yet in force."""
     for member in GROUP:
@@ -84,6 +94,7 @@ def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
         (["--threshold", "0.5"], "the rule says so already: threshold 0.5"),
         (["--threshold", "half"], "'half' is not a fraction"),
         (["--vote-seconds", "0"], "vote_seconds 0 is refused"),
+        (["--committee", "1"], "committee 1 is refused"),
     ],
 )
 def test_what_changes_no_rule_is_one_line(said, options, says):

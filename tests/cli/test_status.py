@@ -8,6 +8,7 @@ import pytest
 
 from colearn import drivers, experiment
 from colearn.cli import main
+from colearn.committee import named
 from colearn.ledgers.local import LocalLedger
 from colearn.records import Choice, Commit, Experiment, Propose, Reveal, Rule, Vote
 
@@ -115,3 +116,18 @@ def test_after_the_last_round_nobody_is_missing(said):
     text = run()
     assert "all rounds are over" in text
     assert not [word for word in ("is to", "missing", "until") if word in text]
+
+
+def test_a_committee(said):
+    """Of four members the two that are drawn are waited for; the third is said not to be drawn."""
+    run = said(Rule(committee=2))
+    run.ledger.submit(Propose(0, ADA, DIGEST))
+    sitting = named(GROUP, run.ledger.view().voters)
+    (resting,) = set(GROUP) - {ADA, *sitting}
+    text = run()
+    assert "committee=2" in text
+    assert all("is to vote, missing for" in line_of(text, each) for each in sitting)
+    assert line_of(text, resting) == f"  {resting}  not drawn; never heard of"
+    assert "not drawn" not in line_of(text, ADA)
+    found = json.loads(run("--json"))
+    assert [each["member"] for each in found["members"] if not each["drawn"]] == [resting]

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from vyper import compile_code
 
 from colearn import rules
+from colearn.committee import named
 from colearn.errors import RefusedEvent
 from colearn.ledgers import local
 from colearn.ledgers.contract import (
@@ -59,17 +60,25 @@ DIGESTS = tuple(digest_of([name]) for name in (b"M0", b"p", b"q", b"r"))
 shares = st.sampled_from(["1/2", "1/3", "2/3", "1/4", "3/4", "2/5", "4/5"])
 quorums = st.sampled_from(["0", "1", "3/4", "1", "1/2"])
 seconds = st.sampled_from([60, 60, 30, 10, 3, 1])
-voting_rules = st.booleans().flatmap(
-    lambda inclusive: st.builds(
+voters = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "proposer_votes": st.booleans(),
+            "reveal_seconds": st.sampled_from([0, 60, 0, 10, 0, 3]),
+        }
+    ),
+    st.fixed_dictionaries({"committee": st.sampled_from([2, 3, 4, 2])}),
+)
+voting_rules = st.tuples(st.booleans(), voters).flatmap(
+    lambda drawn: st.builds(
         Rule,
-        threshold=shares | st.just("1") if inclusive else shares,
-        inclusive=st.just(inclusive),
-        proposer_votes=st.booleans(),
+        threshold=shares | st.just("1") if drawn[0] else shares,
+        inclusive=st.just(drawn[0]),
         quorum=quorums,
         propose_seconds=seconds,
         vote_seconds=seconds,
-        reveal_seconds=st.sampled_from([0, 60, 0, 10, 0, 3]),
         governance=st.sampled_from(["1/2", "2/3", "3/4"]),
+        **{name: st.just(value) for name, value in drawn[1].items()},
     )
 )
 actors = st.sampled_from(ACTORS)
@@ -121,7 +130,7 @@ class LockStep(RuleBasedStateMachine):
     folder: TemporaryDirectory[str] | None = None
     source = (files("colearn.ledgers") / "contracts" / "CollectiveLearning.vy").read_text()
 
-    @initialize(count=st.integers(2, 5), voting_rule=voting_rules, in_head=st.sampled_from([64, 2]))
+    @initialize(count=st.integers(2, 6), voting_rule=voting_rules, in_head=st.sampled_from([64, 2]))
     def start(self, count: int, voting_rule: Rule, in_head: int) -> None:
         """Found a group; in half of the cases, votes of all but two lie in their own words."""
         begin_again()
@@ -297,16 +306,21 @@ class LockStep(RuleBasedStateMachine):
         """The proposer gives its turn away; it is refused if it has proposed."""
         self.submit(Pass(self.present.round, self.present.proposer))
 
-    @rule(proposal=digests, ballots=ballots, also_proposer=st.booleans())
-    def round_in_one(
-        self, proposal: Digest, ballots: list[Choice | None], also_proposer: bool
-    ) -> None:
-        """The proposer proposes together with signed votes, now and then with its own."""
+    @rule(proposal=digests, ballots=ballots, also=st.sampled_from(["", "proposer", "resting"]))
+    def round_in_one(self, proposal: Digest, ballots: list[Choice | None], also: str) -> None:
+        """The proposer proposes together with signed votes.
+
+        Now and then its own is among them, or those of members that were not drawn.
+        """
         state = self.present
+        others = {state.proposer} if also == "proposer" else set[str]()
+        if also == "resting":
+            others = set(state.members) - {state.proposer}
+        voters = others.union(named(state.members, state.voters))
         votes = [
             Vote(state.round, member, proposal, choice)
             for member, choice in zip(state.members, ballots, strict=False)
-            if choice and (also_proposer or member != state.proposer)
+            if choice and member in voters
         ]
         self.submit_together(Propose(state.round, state.proposer, proposal), votes)
 
@@ -323,7 +337,7 @@ class LockStep(RuleBasedStateMachine):
         state = self.present
         votes = [
             Vote(state.round, member, proposal, choice)
-            for member in state.members
+            for member in named(state.members, state.voters)
             if member != state.proposer
         ]
         signed = {vote.sender: (choice, self.sign(vote)) for vote in votes}
@@ -359,12 +373,7 @@ class LockStep(RuleBasedStateMachine):
             if hidden:
                 self.reveal(state.round, hidden[which % len(hidden)], which % 5 == 0)
         elif state.proposal is not None:
-            waiting = [
-                member
-                for index, member in enumerate(state.members)
-                if not shown(state) >> index & 1
-                if state.rule.proposer_votes or member != state.proposer
-            ]
+            waiting = named(state.members, state.voters & ~shown(state))
             if waiting:
                 self.vote(state.round, waiting[which % len(waiting)], state.proposal, choice)
 
@@ -381,11 +390,7 @@ class LockStep(RuleBasedStateMachine):
     def all_but_one_approve(self, which: int) -> None:
         """One is silent, or does not commit; all others approve."""
         state = self.open_vote()
-        voters = [
-            member
-            for member in state.members
-            if state.rule.proposer_votes or member != state.proposer
-        ]
+        voters = named(state.members, state.voters)
         for index, member in enumerate(voters):
             if index != which % len(voters) and state.proposal is not None:
                 self.vote(state.round, member, state.proposal, Choice.APPROVE)
@@ -393,12 +398,13 @@ class LockStep(RuleBasedStateMachine):
 
     @rule(first=choices, proposer_too=st.booleans())
     def votes_come_in(self, first: Choice, proposer_too: bool) -> None:
-        """The proposer votes, then all others, yes but for the first.
+        """The proposer votes, then all others who may, yes but for the first.
 
         Each votes three times: on another proposal, as it should, and once more.
         """
         state = self.open_vote()
-        others = [member for member in state.members if member != state.proposer]
+        others = named(state.members, state.voters)
+        others = [member for member in others if member != state.proposer]
         if state.proposal is not None:
             another = next(digest for digest in DIGESTS if digest != state.proposal)
             for member in (*([state.proposer] if proposer_too else []), *others):
@@ -472,7 +478,7 @@ class LockStep(RuleBasedStateMachine):
     def change_who_votes(self, choice: Choice) -> None:
         """From the next round on proposers vote, or no longer do; then all vote too late."""
         state = self.open_vote()
-        other = replace(state.rule, proposer_votes=not state.rule.proposer_votes)
+        other = replace(state.rule, proposer_votes=not state.rule.proposer_votes, committee=0)
         self.agree_and_go_on(SetRule(other))
         self.everybody_votes_too_late(choice)
 
@@ -589,6 +595,10 @@ class LockStep(RuleBasedStateMachine):
                 bool(state.scheduled),
             ),
             f"the contract shows {self.contract.view('state')} for {state}",
+        )
+        require(
+            self.contract.view("voters") == state.voters,
+            f"the contract has {self.contract.view('voters'):b} vote, the rules {state.voters:b}",
         )
         last = state.last
         require(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from evm import KEYS, NAMES, Contract, chain
+from evm import KEYS, NAMES, Contract, begin_again, chain
 
+from colearn.committee import drawn, named
 from colearn.ledgers.contract import Signature, commitment_on, rule_to_abi, sign_vote, together
 from colearn.records import Choice, Experiment, Propose, Rule, Vote, digest_of
 
@@ -84,6 +85,42 @@ def test_256_no_votes() -> None:
     assert contract.view("state")[1] == 1
 
 
+@pytest.mark.parametrize("size", [4, 65, 251, 256])
+def test_the_contract_draws_whom_the_rules_draw(size: int) -> None:
+    """In groups of any size, of few, of half and of all, in one round after the other."""
+    begin_again()
+    for count in (2, size // 2, size - 2, size):
+        contract = found(*NAMES[:size], rule=Rule(committee=count))
+        for number in range(3):
+            assert contract.view("voters") == drawn(OTHER, number, size, count), (count, number)
+            contract.send(NAMES[number % size], "pass_turn", (number,))
+
+
+def test_committees_of_256() -> None:
+    """Votes of members beyond the head count, of those drawn alone, by hand and together."""
+    begin_again()
+    contract = found(*NAMES, rule=Rule(committee=100))
+    sitting = named(NAMES, drawn(OTHER, 0, 256, 100))
+    votes = {voter: signed(contract, voter, 0) for voter in sitting}
+    resting = next(each for each in NAMES[1:] if each not in sitting)
+    call = together(Propose(0, NAMES[0], DIGEST), votes | {resting: votes[sitting[0]]}, NAMES)
+    assert contract.refusal(NAMES[0], *call) == "colearn: not drawn"
+    contract.send(NAMES[0], *together(Propose(0, NAMES[0], DIGEST), votes, NAMES))
+    assert contract.view("state")[0] == bytes.fromhex(DIGEST)
+
+    bitmap = drawn(DIGEST, 1, 256, 100)
+    assert contract.view("voters") == bitmap
+    contract.send(NAMES[1], "propose", (1, bytes.fromhex(OTHER)))
+    for index, voter in enumerate(NAMES):
+        vote = (1, bytes.fromhex(OTHER), 1)
+        if index != 1 and not bitmap >> index & 1:
+            assert contract.refusal(voter, "vote", vote) == "colearn: not drawn"
+    for voter in named(NAMES, bitmap)[:51]:
+        assert contract.view("state")[1] == 1
+        contract.send(voter, "vote", (1, bytes.fromhex(OTHER), 1))
+    assert contract.view("state")[:2] == (bytes.fromhex(OTHER), 2)
+
+
 def test_a_257th_member_is_refused() -> None:
     """A full group grows no further, but its members may change, all in one block."""
     contract = found(*NAMES, rule=Rule(governance="1/2"))
@@ -109,6 +146,7 @@ def changed(**fields: Any) -> tuple[Any, ...]:
     names = (
         *("threshold_num", "threshold_den", "inclusive", "proposer_votes"),
         *("quorum_num", "quorum_den", "propose_seconds", "vote_seconds", "reveal_seconds"),
+        "committee",
         *("governance_num", "governance_den"),
     )
     return tuple((dict(zip(names, rule_to_abi(Rule()), strict=True)) | fields).values())
@@ -132,9 +170,12 @@ def changed(**fields: Any) -> tuple[Any, ...]:
         {"governance_num": 0, "governance_den": 1},
         {"propose_seconds": 0},
         {"vote_seconds": 0},
-        {"propose_seconds": 2**30},
-        {"vote_seconds": 2**30},
-        {"reveal_seconds": 2**30},
+        {"propose_seconds": 2**26},
+        {"vote_seconds": 2**26},
+        {"reveal_seconds": 2**26},
+        {"committee": 1},
+        {"committee": 2, "proposer_votes": True},
+        {"committee": 2, "reveal_seconds": 1},
     ],
     ids=str,
 )
@@ -153,7 +194,9 @@ def test_no_group_runs_under_a_rule_that_is_none(fields: dict[str, int]) -> None
         {"threshold_num": 65534, "threshold_den": 65535},
         {"quorum_num": 1, "quorum_den": 1},
         {"governance_num": 1, "governance_den": 2},
-        {"propose_seconds": 1, "vote_seconds": 2**30 - 1, "reveal_seconds": 2**30 - 1},
+        {"propose_seconds": 1, "vote_seconds": 2**26 - 1, "reveal_seconds": 2**26 - 1},
+        {"committee": 2},
+        {"committee": 65535},
     ],
     ids=str,
 )

@@ -50,6 +50,7 @@ def demo(
     attackers: Whole = 0,
     attack: str = "label-flip",
     ledger: str = "local",
+    committee: Whole = 0,
     privacy: str | None = None,
     track: Tracks = (),
     out: Path = Path("runs"),
@@ -91,6 +92,8 @@ def demo(
             contrary-voter or colluding-voter.
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
+        committee: How many members, drawn anew each round, vote and train beside the
+            proposer; 0 for all.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
             learners hide single records behind noise. Noise is no seed's, so that no two
             such runs are the same.
@@ -117,6 +120,7 @@ def demo(
         attackers=attackers,
         attack=attack,
         ledger=ledger,
+        committee=committee,
         privacy=privacy,
     )
     settings = resolved(settings)

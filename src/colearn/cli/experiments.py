@@ -13,7 +13,7 @@ from colearn import experiment as files
 from colearn.cli.options import Each, Whole
 from colearn.errors import ConfigError
 from colearn.privacy.config import check_name
-from colearn.records import MAX_MEMBERS, Rule, fraction
+from colearn.records import MAX_MEMBERS_ON_CHAIN, Rule, fraction
 
 
 def init(
@@ -32,6 +32,7 @@ def init(
     propose_seconds: Whole = 3_600,
     vote_seconds: Whole = 3_600,
     reveal_seconds: Whole = 0,
+    committee: Whole = 0,
     option: Annotated[tuple[str, ...], Each] = (),
     privacy: str | None = None,
     data_dir: Path | None = None,
@@ -62,6 +63,8 @@ def init(
         vote_seconds: Time voters have after a proposal.
         reveal_seconds: 0 for open votes. Else votes are secret at first: members commit
             to them within the time to vote, and have this time to reveal them.
+        committee: How many members, drawn anew each round, vote and train beside the
+            proposer, so that a round's cost does not grow with their number; 0 for all.
         option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
             default what suits the method.
@@ -116,6 +119,7 @@ def init(
             propose_seconds=propose_seconds,
             vote_seconds=vote_seconds,
             reveal_seconds=reveal_seconds,
+            committee=committee,
         ),
         method=method,
         options=options,
@@ -150,8 +154,9 @@ def _addresses(members: Iterable[str]) -> tuple[str, ...]:
     from colearn.ledgers.keys import checked_address  # noqa: PLC0415 - needs an extra
 
     members = tuple(map(checked_address, members))
-    if len(members) == 1 or len(members) > MAX_MEMBERS:
+    if len(members) == 1 or len(members) > MAX_MEMBERS_ON_CHAIN:
         raise ConfigError(
-            f"{len(members)} member(s): an experiment has 2 to {MAX_MEMBERS}; name all or none"
+            f"{len(members)} member(s): an experiment on a chain has 2 to "
+            f"{MAX_MEMBERS_ON_CHAIN}; name all or none"
         )
     return members

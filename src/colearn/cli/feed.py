@@ -16,6 +16,7 @@ import msgspec
 from rich.console import Console
 
 from colearn.cli.progress import progress_bar
+from colearn.committee import named
 from colearn.errors import ColearnError
 from colearn.records import (
     AddMember,
@@ -114,6 +115,7 @@ class Feed:
                 outcome=decision.outcome.value,
                 proposal=decision.proposal,
                 approvals=decision.approvals,
+                voters=named(decision.members, decision.voters),
                 needed=decision.needed,
             )
 
@@ -209,9 +211,10 @@ def _outcome(decision: Decision) -> str:
         if count == 1:
             return f"round {decision.round:3}  nobody proposed"
         return f"rounds {decision.round} to {decision.through}  nobody proposed"
+    drawn = " of those drawn" if decision.rule.committee else ""
     return (
         f"round {decision.round:3}  {decision.outcome.value}, {decision.approvals} approve and "
-        f"{decision.needed} of {decision.eligible} were needed"
+        f"{decision.needed} of {decision.eligible} were needed{drawn}"
     )
 
 

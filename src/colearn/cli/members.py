@@ -117,6 +117,7 @@ def rule(
     propose_seconds: Whole | None = None,
     vote_seconds: Whole | None = None,
     reveal_seconds: Whole | None = None,
+    committee: Whole | None = None,
     account: Account = FROM_ENVIRONMENT,
     node: Node = LOCAL,
 ) -> None:
@@ -131,6 +132,7 @@ def rule(
         propose_seconds: Time a proposer has before its turn is skipped.
         vote_seconds: Time voters have after a proposal.
         reveal_seconds: Time to reveal votes that are secret at first; 0 for open votes.
+        committee: How many members are drawn each round to vote; 0 for all.
         account: Who votes.
         node: A node of the chain.
     """
@@ -142,6 +144,7 @@ def rule(
         "propose_seconds": propose_seconds,
         "vote_seconds": vote_seconds,
         "reveal_seconds": reveal_seconds,
+        "committee": committee,
     }
     terms = {name: value for name, value in given.items() if value is not None}
     if not terms:

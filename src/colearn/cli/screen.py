@@ -14,6 +14,7 @@ from rich.text import Text
 
 from colearn.cli.progress import progress_bar
 from colearn.collective import LEDGER_FILES
+from colearn.committee import eligible
 from colearn.ledgers.local import LocalLedger
 from colearn.report import files
 from colearn.report.result import (
@@ -40,7 +41,7 @@ _REMARKS = {
     POOLED: "all data in one place, as many steps, at its best round",
 }
 _BARS = "▁▂▃▄▅▆▇█"
-_STYLES = {"✓": "green", "✗": "red", "P": "blue", "–": "yellow", "·": "dim"}
+_STYLES = {"✓": "green", "✗": "red", "P": "blue", "–": "yellow", "·": "dim", " ": ""}
 
 
 class Screen(Protocol):
@@ -184,12 +185,13 @@ class _Lines:
 def _header(simulation: Simulation) -> list[Text]:
     settings, task = simulation.settings, simulation.task
     rule = simulation.collective.ledger.experiment.rule
-    voters = settings.learners - 1
+    voters = eligible(rule, settings.learners)
+    drawn = " drawn each round" if rule.committee else ""
     lines = [
         Text.assemble((f"{task.name}", "bold"), f"  {task.summary}"),
         Text(f"  model    {task.model}"),
         Text(
-            f"  rule     more than {rule.threshold} of {voters} voters must approve, "
+            f"  rule     more than {rule.threshold} of {voters} voters{drawn} must approve, "
             f"each by its private samples: {settings.vote}"
         ),
         Text(f"  method   {settings.method}"),

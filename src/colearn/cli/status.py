@@ -10,6 +10,7 @@ import msgspec
 from colearn import experiment as files
 from colearn.cli.feed import rule_text
 from colearn.cli.options import LOCAL, Node
+from colearn.committee import among
 from colearn.records import Entry
 from colearn.rules import Outcome, Phase, State
 
@@ -28,6 +29,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         member: Its name.
         role: What the round asks of it: propose, vote, commit, reveal, or nothing.
+        drawn: Whether the round may ask something of it: no committee votes, or it is
+            in it, or proposes.
         vote: Its vote, once it is known.
         committed: Whether it has committed to a vote that it has not revealed yet.
         missing_since: Ledger time from which it is waited for; None if it is not.
@@ -36,6 +39,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     member: str
     role: str
+    drawn: bool = True
     vote: str | None
     committed: bool = False
     missing_since: int | None
@@ -105,6 +109,7 @@ def standing(member: str, state: State, entries: list[Entry], *, over: bool = Fa
     return Standing(
         member=member,
         role=role,
+        drawn=among(member, state.members, state.workers),
         vote=cast,
         committed=committed,
         missing_since=None if cast else since,
@@ -117,7 +122,7 @@ def _role(member: str, state: State, *, committed: bool) -> tuple[str, int | Non
     proposing = member == state.proposer
     if state.phase is Phase.PROPOSING:
         return ("propose", state.opened) if proposing else ("", None)
-    if proposing and not state.rule.proposer_votes:
+    if not among(member, state.members, state.voters):
         return "", None
     if state.phase is Phase.REVEALING:  # who has not committed has no vote any more
         return ("reveal", state.revealing) if committed else ("", None)
@@ -132,6 +137,8 @@ def _text_of(each: Standing, now: int) -> str:
     heard = "never heard of"
     if each.last_heard is not None:
         heard = f"last heard of {_span(now - each.last_heard)} ago"
+    if not each.drawn:
+        return f"not drawn; {heard}"
     if each.missing_since is None:
         return f"has committed to a vote; {heard}" if each.committed else heard
     has = "has committed to a vote and " if each.committed else ""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 from colearn.errors import BadSignature, ColearnError, ConfigError, LedgerError, MissingExtra
-from colearn.records import Experiment, decode, digest_of, encode
+from colearn.records import MAX_MEMBERS_ON_CHAIN, Experiment, decode, digest_of, encode
 
 try:
     from eth_tester.exceptions import TransactionFailed
@@ -35,7 +35,7 @@ Chain = InProcessChain | Web3
 Depth = int | Literal["finalized"]
 """How many blocks must lie on a block before it counts, or the chain's own word for it."""
 
-_GAS_LIMIT = 5_000_000
+_GAS_LIMIT = 5_500_000
 _GAS_LIMIT_PER_MEMBER = 40_000
 _MOST_BLOCKS = 10_000
 _IDLE_SECONDS = 15
@@ -99,9 +99,14 @@ class Client:
         does not look, so that the chain alone tells all that the members agreed on.
 
         Raises:
-            ConfigError: A member's name is no checksummed address.
+            ConfigError: A member's name is no checksummed address, or they are too many.
             LedgerError: The chain did not take it.
         """
+        if len(experiment.members) > MAX_MEMBERS_ON_CHAIN:
+            raise ConfigError(
+                f"{len(experiment.members)} members are refused: "
+                f"the contract takes {MAX_MEMBERS_ON_CHAIN} at most"
+            )
         for member in experiment.members:
             if not Web3.is_checksum_address(member):
                 raise ConfigError(

@@ -22,10 +22,10 @@ from colearn.errors import (
     AlreadyEndorsed,
     AlreadyProposed,
     AlreadyVoted,
-    ConfigError,
     InvalidChange,
     NoProposal,
     NotAMember,
+    NotDrawn,
     NothingToReveal,
     NotYourTurn,
     ProposerMayNotVote,
@@ -69,6 +69,7 @@ REFUSALS: dict[str, type[RefusedEvent]] = {
     "colearn: no proposal": NoProposal,
     "colearn: wrong proposal": WrongProposal,
     "colearn: proposer may not vote": ProposerMayNotVote,
+    "colearn: not drawn": NotDrawn,
     "colearn: already voted": AlreadyVoted,
     "colearn: wrong phase": WrongPhase,
     "colearn: nothing to reveal": NothingToReveal,
@@ -81,7 +82,7 @@ REFUSALS: dict[str, type[RefusedEvent]] = {
 _SHARES = ("threshold", "quorum", "governance")
 _AS_THEY_ARE = (
     *("inclusive", "proposer_votes"),
-    *("propose_seconds", "vote_seconds", "reveal_seconds"),
+    *("propose_seconds", "vote_seconds", "reveal_seconds", "committee"),
 )
 _COMMITMENT_TYPES = (
     *("uint256", "address", "uint256", "address"),
@@ -108,8 +109,6 @@ def compiled() -> dict[str, Any]:
 
 def rule_to_abi(rule: Rule) -> tuple[int | bool, ...]:
     """A rule as the contract's struct."""
-    if rule.committee:
-        raise ConfigError("the contract draws no committee yet: take the local ledger")
     return (
         *rule.threshold.as_integer_ratio(),
         rule.inclusive,
@@ -118,6 +117,7 @@ def rule_to_abi(rule: Rule) -> tuple[int | bool, ...]:
         rule.propose_seconds,
         rule.vote_seconds,
         rule.reveal_seconds,
+        rule.committee,
         *rule.governance.as_integer_ratio(),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from colearn.errors import MissingExtra
 from colearn.records import Choice
 from colearn.report import files
-from colearn.report.result import BEST_SOLO, Row
+from colearn.report.result import BEST_SOLO, NOT_DRAWN, PROPOSED, Row
 
 try:
     from matplotlib.colors import ListedColormap
@@ -37,7 +37,8 @@ _CELLS = {
     Choice.APPROVE.value: (_ACCEPTED, "approve"),
     Choice.REJECT.value: (_REFUSED, "reject"),
     Choice.ABSTAIN.value: ("#e8c14a", "abstain"),
-    "propose": (_COLLECTIVE, "proposed"),
+    PROPOSED: (_COLLECTIVE, "proposed"),
+    NOT_DRAWN: ("#ffffff", "not drawn"),
     "": ("#eeeeee", "no vote"),
 }
 
@@ -72,10 +73,12 @@ def draw(
     if scored:
         _scores(axes[0], rows, curves or {})
     _votes(axes[-1], members, rows)
+    drawn = any(NOT_DRAWN in row.did.values() for row in rows)
+    cells = [cell for deed, cell in _CELLS.items() if drawn or deed != NOT_DRAWN]
     figure.legend(
-        handles=[Patch(color=colour, label=label) for colour, label in _CELLS.values()],
+        handles=[Patch(color=colour, label=label) for colour, label in cells],
         fontsize=8,
-        ncols=len(_CELLS),
+        ncols=len(cells),
         loc="outside lower center",
         frameon=False,
     )

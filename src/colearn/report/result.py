@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from colearn.committee import named
 from colearn.records import Choice, Digest, Scores
 from colearn.rules import Decision, Outcome
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from colearn.ml_interface import Weights
 
 PROPOSED = "propose"
+NOT_DRAWN = "not drawn"
 BEST_SOLO = "best solo"
 POOLED = "pooled"
 FEDAVG = "FedAvg"
@@ -28,6 +30,7 @@ _MARKS = {
     Choice.REJECT.value: "✗",
     Choice.ABSTAIN.value: "–",
     PROPOSED: "P",
+    NOT_DRAWN: " ",
 }
 
 
@@ -42,7 +45,7 @@ class Row:
     Attributes:
         approvals: Approvals recorded, those after the decision included.
         did: What each member did: ``propose``, ``approve``, ``reject`` or
-            ``abstain``. Who did nothing is left out.
+            ``abstain``; or ``not drawn``. Who else did nothing is left out.
     """
 
     round: int
@@ -61,7 +64,7 @@ class Row:
         return self.decision == Outcome.ACCEPTED.value
 
     def marks(self, members: tuple[str, ...]) -> str:
-        """One character a member: P proposed, ✓, ✗, – abstained, · nothing."""
+        """One character a member: P proposed, ✓, ✗, – abstained, · nothing; blank if not drawn."""
         return "".join(_MARKS.get(self.did.get(member, ""), "·") for member in members)
 
 
@@ -97,6 +100,9 @@ class Round:
         did = {member: choice.value for member, choice in self.votes.items()}
         if decision.proposal is not None:
             did.setdefault(decision.proposer, PROPOSED)
+            resting = (1 << len(decision.members)) - 1 & ~decision.workers
+            for member in named(decision.members, resting):
+                did.setdefault(member, NOT_DRAWN)
         return Row(
             round=decision.round,
             proposer=decision.proposer,
@@ -122,8 +128,9 @@ class Result:
         weights: Everyone's weights after the last round.
         initial_score: Score of M₀; NaN if not evaluated.
         bytes_moved: What the proposals' weights would have cost on a network: each
-            fetched once by every member but its proposer; where updates are merged, each
-            of those by every member but its own.
+            fetched once by every member but its proposer (where a committee votes, by
+            those drawn); where updates are merged, each of those by every member but
+            its own.
     """
 
     members: tuple[str, ...]

@@ -51,6 +51,7 @@ _SECOND = digest_of([b"second"])
 _SECONDS = 100
 _RULE = Rule(propose_seconds=_SECONDS, vote_seconds=_SECONDS)
 _SECRET = Rule(propose_seconds=_SECONDS, vote_seconds=_SECONDS, reveal_seconds=_SECONDS)
+_DRAWN = Rule(propose_seconds=_SECONDS, vote_seconds=_SECONDS, committee=2)
 _SALT = digest_of([b"salt"])
 _STEPS = 150
 _NAMES = (*(f"member-{index}" for index in range(24)), "stranger", "newcomer")
@@ -80,9 +81,9 @@ def check_ledger(make: Callable[[Experiment], Ledger], names: Sequence[str] = _N
     secret = _experiment(members[:3], _SECRET)
     _check_commitments(make(secret), make(three))
     _check_secret_round(make(secret))
-    for seed in range(3):
+    for seed, rule in enumerate((_RULE, _SECRET, _SECRET, _DRAWN)):
         rng = random.Random(seed)  # noqa: S311 - the same events each time
-        ledger = make(_experiment(members[: 3 + seed], _RULE if seed == 0 else _SECRET))
+        ledger = make(_experiment(members[: 3 + seed], rule))
         _check_against_rules(ledger, _walk(ledger, rng, stranger, newcomer))
 
 

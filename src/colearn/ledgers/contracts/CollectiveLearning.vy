@@ -27,7 +27,10 @@
      the member itself, of which the chain lets none happen twice. Signed messages, that
      somebody else submits, are votes only; they are bound to round and proposal.
 
-     A group is bound to 256 members, a phase to 2**30 - 1 seconds (34 years).
+     Where a committee is drawn, nothing of it is stored: who is in it is found again, from
+     the proposal accepted last and the round, whenever somebody votes.
+
+     A group is bound to 256 members, a phase to 2**26 - 1 seconds (two years).
 
      All that happens is in the events, in order: replaying them through the rules
      gives the whole state, each vote included.
@@ -44,6 +47,7 @@ struct Rule:
     propose_seconds: uint32
     vote_seconds: uint32
     reveal_seconds: uint32
+    committee: uint16
     governance_num: uint16
     governance_den: uint16
 
@@ -142,8 +146,9 @@ SET_RULE: constant(uint256) = 4
 
 # The head: what is remembered of the rounds, in one word. By first bit and size:
 #   0    32  the live round
-#   32   36  deadline: the time at which its phase ends
-#   68    1  it has a proposal, and members reveal their votes
+#   32   35  deadline: the time at which its phase ends
+#   67    1  it has a proposal, and members reveal their votes
+#   68    1  it has a proposal, and members that are drawn vote in the open
 #   69    1  it has a proposal, and members commit to their votes
 #   70    1  it has a proposal, and members vote in the open
 #   71    1  a change takes effect when the next round opens
@@ -159,10 +164,11 @@ SET_RULE: constant(uint256) = 4
 #   240   8  how many approved it
 #   248   8  how many voted otherwise
 DEADLINE: constant(uint256) = 32
-REVEALING: constant(uint256) = 2**68
+REVEALING: constant(uint256) = 2**67
+DRAWN: constant(uint256) = 2**68
 COMMITTING: constant(uint256) = 2**69
 VOTING: constant(uint256) = 2**70
-LIVE: constant(uint256) = REVEALING | COMMITTING | VOTING
+LIVE: constant(uint256) = REVEALING | DRAWN | COMMITTING | VOTING
 CHANGING: constant(uint256) = 2**71
 DECIDED: constant(uint256) = 2**72
 PAST: constant(uint256) = 2**73
@@ -176,7 +182,7 @@ APPROVALS: constant(uint256) = 240
 OTHERS: constant(uint256) = 248
 
 ROUND_MASK: constant(uint256) = 2**32 - 1
-DEADLINE_MASK: constant(uint256) = 2**36 - 1
+DEADLINE_MASK: constant(uint256) = 2**35 - 1
 VOTED_MASK: constant(uint256) = 2**IN_HEAD - 1
 BEYOND_MASK: constant(uint256) = 2**192 - 1
 BUT_COUNTS: constant(uint256) = 2**240 - 1
@@ -192,22 +198,26 @@ IN_HEAD: constant(uint256) = 64
 #   168   9  number of members
 #   177   8  approvals that do not yet accept: one more does
 #   185   8  votes that are not yet a quorum: one more is
-#   193  30  propose_seconds
-#   223  30  vote_seconds
-#   254   1  votes are secret
+#   193   8  votes other than approvals that may be: one more rejects
+#   201  26  propose_seconds
+#   227  26  vote_seconds
+#   253   1  votes are secret
+#   254   1  a committee is drawn
 #   255   1  proposer_votes
 INDEX: constant(uint256) = 160
 SEATS: constant(uint256) = 168
 TOO_FEW: constant(uint256) = 177
 NO_QUORUM: constant(uint256) = 185
-TO_PROPOSE: constant(uint256) = 193
-TO_VOTE: constant(uint256) = 223
-SECRET: constant(uint256) = 254
+MOST_OTHERS: constant(uint256) = 193
+TO_PROPOSE: constant(uint256) = 201
+TO_VOTE: constant(uint256) = 227
+SECRET: constant(uint256) = 253
+COMMITTEE_TOO: constant(uint256) = 254
 PROPOSER_TOO: constant(uint256) = 255
 SEATS_MASK: constant(uint256) = 2**9 - 1
 GROUP_MASK: constant(uint256) = 2**160 - 1
-SECONDS_MASK: constant(uint256) = 2**30 - 1
-MAX_SECONDS: constant(uint32) = 2**30 - 1
+SECONDS_MASK: constant(uint256) = 2**26 - 1
+MAX_SECONDS: constant(uint32) = 2**26 - 1
 
 # A group's code, in words: size, the rule's fields in order, padding; then members, padded.
 CHUNK: constant(uint256) = 16
@@ -224,8 +234,9 @@ QUORUM_DEN: constant(uint256) = 6
 PROPOSE_SECONDS: constant(uint256) = 7
 VOTE_SECONDS: constant(uint256) = 8
 REVEAL_SECONDS: constant(uint256) = 9
-GOVERNANCE_NUM: constant(uint256) = 10
-GOVERNANCE_DEN: constant(uint256) = 11
+COMMITTEE: constant(uint256) = 10
+GOVERNANCE_NUM: constant(uint256) = 11
+GOVERNANCE_DEN: constant(uint256) = 12
 MEMBERS: constant(uint256) = 16
 
 # Every second bit, every second pair of bits, the lower half of each byte; each byte is 1.
@@ -233,6 +244,12 @@ IN_PAIRS: constant(uint256) = max_value(uint256) // 3
 IN_FOURS: constant(uint256) = max_value(uint256) // 5
 IN_OCTETS: constant(uint256) = max_value(uint256) // 17
 EVERY_OCTET: constant(uint256) = max_value(uint256) // 255
+
+# A committee is drawn by numbers below this, so many to a hash, from so many hashes at
+# most: half of 256 members are found among 16,384 numbers, but for a chance below 2**-1000.
+LANES: constant(uint256) = 2**16
+LANES_A_HASH: constant(uint256) = 16
+MOST_HASHES: constant(uint256) = 1_024
 
 PARITY: constant(uint256) = 255
 S_MASK: constant(uint256) = 2**255 - 1
@@ -350,8 +367,11 @@ def propose_with_votes(
     self._check_turn(head, seat, round)
     head = self._with_proposal(head, seat, proposal)
     voted: uint256 = approve | reject | abstain
-    assert voted == 0 or head & VOTING != 0, "colearn: wrong phase"
+    assert voted == 0 or head & (VOTING | DRAWN) != 0, "colearn: wrong phase"
     self._check_bitmaps(seat, approve, reject, abstain)
+    if head & DRAWN != 0:
+        drawn: uint256 = self._drawn(self._proposals[head >> CURRENT & 3], round, seat)
+        assert voted & ~drawn == 0, "colearn: not drawn"
 
     group: address = convert(seat & GROUP_MASK, address)
     domain: bytes32 = self._domain()
@@ -415,7 +435,7 @@ def vote(round: uint256, proposal: bytes32, choice: uint256):
         seat: uint256 = self._seats[msg.sender]
         assert seat != 0, "colearn: not a member"
         if head & VOTING == 0:
-            self._refuse_phase(head)
+            self._check_drawn(head, seat)
         slot: uint256 = head >> SPARE & 3
         assert proposal == self._proposals[slot], "colearn: wrong proposal"
         index: uint256 = seat >> INDEX & 255
@@ -593,7 +613,7 @@ def state() -> State:
     live: bool = head & LIVE != 0
     phase: uint256 = 0
     if live:
-        phase = 1 if head & VOTING != 0 else 2 if head & COMMITTING != 0 else 3
+        phase = 2 if head & COMMITTING != 0 else 3 if head & REVEALING != 0 else 1
     spare: uint256 = head >> SPARE & 3
     round: uint256 = head & ROUND_MASK
     proposer: uint256 = round % self._word(group, SIZE)
@@ -630,6 +650,24 @@ def last() -> Last:
         proposal=self._proposals[slot],
         voted=self._all_voted(head >> LAST_VOTED, slot, round),
     )
+
+
+@external
+@view
+def voters() -> uint256:
+    """
+    @notice Who may vote in the live round.
+    @return A bitmap: bit i stands for member i.
+    """
+    head: uint256 = 0
+    group: address = empty(address)
+    head, group = self._present()
+    round: uint256 = head & ROUND_MASK
+    seat: uint256 = self._seat_in(group)
+    if seat >> COMMITTEE_TOO & 1 == 1:
+        return self._drawn(self._proposals[head >> CURRENT & 3], round, seat)
+    size: uint256 = seat >> SEATS & SEATS_MASK
+    return self._all_of(size) ^ (1 - (seat >> PROPOSER_TOO) << round % size)
 
 
 @external
@@ -771,7 +809,7 @@ def _with_proposal(head: uint256, seat: uint256, proposal: bytes32) -> uint256:
     """
     self._proposals[head >> SPARE & 3] = proposal
     deadline: uint256 = block.timestamp + (seat >> TO_VOTE & SECONDS_MASK)
-    phase: uint256 = VOTING >> (seat >> SECRET & 1)
+    phase: uint256 = VOTING >> (seat >> SECRET & 3)
     return head & ~(DEADLINE_MASK << DEADLINE) | deadline << DEADLINE | phase
 
 
@@ -907,7 +945,7 @@ def _tallied(head: uint256, seat: uint256, approvals: uint256, others: uint256) 
     too_few: uint256 = seat >> TOO_FEW & 255
     if approvals > too_few and approvals + others > seat >> NO_QUORUM & 255:
         return self._ended(head, seat, True)
-    if others + too_few + 1 >= (seat >> SEATS & SEATS_MASK) + (seat >> PROPOSER_TOO):
+    if others > seat >> MOST_OTHERS & 255:
         return self._ended(head, seat, False)
     return head | approvals << APPROVALS | others << OTHERS
 
@@ -984,6 +1022,68 @@ def _check_bitmaps(seat: uint256, approve: uint256, reject: uint256, abstain: ui
         seat >> PROPOSER_TOO == 1 or voted >> (seat >> INDEX & 255) & 1 == 0
     ), "colearn: proposer may not vote"
     assert approve & reject | (approve | reject) & abstain == 0, "colearn: already voted"
+
+
+@internal
+@view
+def _check_drawn(head: uint256, seat: uint256):
+    """
+    @dev Reverts unless members that are drawn vote, and a seat's holder is one of them;
+         of the proposer it is said elsewhere that it is not.
+    """
+    if head & DRAWN == 0:
+        self._refuse_phase(head)
+    round: uint256 = head & ROUND_MASK
+    index: uint256 = seat >> INDEX & 255
+    if index != round % (seat >> SEATS & SEATS_MASK):
+        drawn: uint256 = self._drawn(self._proposals[head >> CURRENT & 3], round, seat)
+        assert drawn >> index & 1 == 1, "colearn: not drawn"
+
+
+@internal
+@pure
+def _drawn(seed: bytes32, round: uint256, seat: uint256) -> uint256:
+    """
+    @dev Bitmap of a round's committee, as in `colearn/committee.py`. Each member but the
+         proposer has the same chance. Where more than half are to be drawn, those are
+         drawn that are left out.
+    """
+    size: uint256 = seat >> SEATS & SEATS_MASK
+    proposer: uint256 = 1 << round % size
+    others: uint256 = self._all_of(size) ^ proposer
+    few: uint256 = (seat >> TOO_FEW & 255) + (seat >> MOST_OTHERS & 255) + 1
+    rest: uint256 = size - 1 - few
+    if rest == 0:
+        return others
+    most: bool = few > rest
+    if most:
+        few = rest
+    whole: uint256 = LANES - LANES % size
+    picked: uint256 = proposer
+    for counter: uint256 in range(MOST_HASHES):
+        numbers: uint256 = convert(
+            sha256(concat(seed, convert(round, bytes32), convert(counter, bytes32))), uint256
+        )
+        for _: uint256 in range(LANES_A_HASH):
+            number: uint256 = numbers >> 240
+            numbers = numbers << 16
+            if number < whole:
+                bit: uint256 = 1 << number % size
+                if picked & bit == 0:
+                    picked |= bit
+                    few = unsafe_sub(few, 1)
+                    if few == 0:
+                        return others & ~picked if most else picked ^ proposer
+    raise "colearn: not drawn"
+
+
+@internal
+@pure
+def _all_of(size: uint256) -> uint256:
+    """
+    @dev Bitmap of so many members, up to 256.
+    """
+    return max_value(uint256) >> (MAX_MEMBERS - size)
 
 
 @internal
@@ -1151,9 +1251,24 @@ def _seat(group: address):
     """
     @dev Gives each member of a group its seat.
     """
+    seat: uint256 = self._seat_in(group)
+    for index: uint256 in range(seat >> SEATS & SEATS_MASK, bound=MAX_MEMBERS):
+        member: address = convert(self._word(group, MEMBERS + index), address)
+        self._seats[member] = seat | index << INDEX
+
+
+@internal
+@view
+def _seat_in(group: address) -> uint256:
+    """
+    @dev The seat of a group's first member; those of the others differ by the index only.
+    """
     size: uint256 = self._word(group, SIZE)
     proposer_votes: uint256 = self._word(group, PROPOSER_VOTES)
+    committee: uint256 = self._word(group, COMMITTEE)
     voters: uint256 = size - 1 + proposer_votes
+    if committee != 0:
+        voters = min(voters, committee)
     too_few: uint256 = self._word(group, THRESHOLD_NUM) * voters
     if self._word(group, INCLUSIVE) == 1:
         too_few -= 1
@@ -1161,19 +1276,18 @@ def _seat(group: address):
     no_quorum: uint256 = self._word(group, QUORUM_NUM) * voters
     if no_quorum > 0:
         no_quorum = (no_quorum - 1) // self._word(group, QUORUM_DEN)
-    common: uint256 = (
+    return (
         convert(group, uint256)
         | size << SEATS
         | too_few << TOO_FEW
         | no_quorum << NO_QUORUM
+        | voters - 1 - too_few << MOST_OTHERS
         | self._word(group, PROPOSE_SECONDS) << TO_PROPOSE
         | self._word(group, VOTE_SECONDS) << TO_VOTE
         | min(self._word(group, REVEAL_SECONDS), 1) << SECRET
+        | min(committee, 1) << COMMITTEE_TOO
         | proposer_votes << PROPOSER_TOO
     )
-    for index: uint256 in range(size, bound=MAX_MEMBERS):
-        member: address = convert(self._word(group, MEMBERS + index), address)
-        self._seats[member] = common | index << INDEX
 
 
 @internal
@@ -1193,6 +1307,7 @@ def _stored(members: DynArray[address, MAX_MEMBERS], rule: Rule) -> address:
     words[PROPOSE_SECONDS] = convert(rule.propose_seconds, uint256)
     words[VOTE_SECONDS] = convert(rule.vote_seconds, uint256)
     words[REVEAL_SECONDS] = convert(rule.reveal_seconds, uint256)
+    words[COMMITTEE] = convert(rule.committee, uint256)
     words[GOVERNANCE_NUM] = convert(rule.governance_num, uint256)
     words[GOVERNANCE_DEN] = convert(rule.governance_den, uint256)
     index: uint256 = MEMBERS
@@ -1233,7 +1348,7 @@ def _rule_of(group: address) -> Rule:
     """
     @dev A group's rule.
     """
-    words: Bytes[352] = slice(group.code, 32 * RULE, 352)
+    words: Bytes[384] = slice(group.code, 32 * RULE, 384)
     return abi_decode(words, Rule)
 
 
@@ -1266,6 +1381,9 @@ def _check_rule(rule: Rule):
     for seconds: uint32 in [rule.propose_seconds, rule.vote_seconds]:
         assert seconds >= 1 and seconds <= MAX_SECONDS, "colearn: invalid rule"
     assert rule.reveal_seconds <= MAX_SECONDS, "colearn: invalid rule"
+    if rule.committee != 0:
+        assert rule.committee >= 2 and not rule.proposer_votes, "colearn: invalid rule"
+        assert rule.reveal_seconds == 0, "colearn: invalid rule"
 
 
 @internal
