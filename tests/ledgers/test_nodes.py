@@ -77,6 +77,38 @@ def test_log_entries_are_compared():
     assert among(a=Script([log]), b=Script([dict(log)])).make_request("eth_getLogs", [{}])
 
 
+BLOCK = {"number": "0xf", "hash": "h", "parentHash": "g", "timestamp": "0x9", "nonce": "0x1"}
+LOG = {"blockNumber": "0xf", "blockHash": "h", "topics": ["t"], "data": "d", "address": "0xaA"}
+SENT = {"hash": "h", "from": "0xAb", "to": "0xcd", "input": "0x01"}
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "lie"),
+    [
+        ("eth_getBlockByNumber", BLOCK, {"timestamp": "0xf9"}),
+        ("eth_getBlockByNumber", BLOCK, {"parentHash": "e"}),
+        ("eth_getBlockByNumber", BLOCK, {"baseFeePerGas": "0xff"}),
+        ("eth_getLogs", [LOG], {"transactionHash": "u"}),
+        ("eth_getLogs", [LOG], {"blockNumber": "0x1"}),
+        ("eth_getTransactionByHash", SENT, {"input": "0x02"}),
+    ],
+)
+def test_all_that_a_ledger_goes_by_is_compared(method, answer, lie):
+    """Of a block its time too, for rounds end by it; what programs tell otherwise may differ."""
+    lies = [each | lie for each in answer] if isinstance(answer, list) else answer | lie
+    with pytest.raises(LedgerError, match=f"differ on {method}"):
+        among(a=Script(answer), b=Script(lies)).make_request(method, ["0xf", False])
+    chatty = {"nonce": "0x2", "size": "0x3", "address": "0xAA"}
+    more = [each | chatty for each in answer] if isinstance(answer, list) else answer | chatty
+    assert among(a=Script(answer), b=Script(more)).make_request(method, ["0xf", False])
+
+
+def test_a_transaction_in_no_block_is_not_known_to_all():
+    """Who has not heard of it does not contradict who has."""
+    nodes_ = among(a=Script(None), b=Script(SENT))
+    assert nodes_.make_request("eth_getTransactionByHash", ["h"]) == {"result": SENT}
+
+
 def test_urls_are_checked():
     """What is no URL of a node is refused before anything is asked."""
     with pytest.raises(ConfigError, match="no node: give the URL"):

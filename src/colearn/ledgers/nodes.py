@@ -1,9 +1,9 @@
 """Nodes of a chain, spoken to as if they were one: none of them is trusted alone.
 
 Transactions are given to all of them. What decides is asked of every node that
-answers: chain id, code, blocks and log entries. Where they differ nothing is believed.
-The newest block is the newest that all of them have, so that a node which lags behind
-holds the others up, and does not look like a lie.
+answers: chain id, code, blocks and their times, log entries, what transactions say.
+Where they differ nothing is believed. The newest block is the newest that all of them
+have, so that a node which lags behind holds the others up, and does not look like a lie.
 """
 
 from __future__ import annotations
@@ -20,7 +20,20 @@ from colearn.errors import ConfigError, LedgerError
 
 _TIMEOUT_SECONDS = 10
 _PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
-_ASKED_OF_ALL = {"eth_chainId", "eth_getCode", "eth_getLogs", "eth_getBlockByNumber"}
+_ASKED_OF_ALL = {
+    *("eth_chainId", "eth_getCode", "eth_getLogs"),
+    *("eth_getBlockByNumber", "eth_getTransactionByHash"),
+}
+_DECIDES = {
+    "eth_getBlockByNumber": ("number", "hash", "parentHash", "timestamp", "baseFeePerGas"),
+    "eth_getTransactionByHash": ("hash", "from", "to", "input"),
+    "eth_getLogs": (
+        *("address", "topics", "data", "logIndex"),
+        *("blockNumber", "blockHash", "transactionHash"),
+    ),
+}
+"""What a ledger goes by in an answer; of the rest every program tells something else."""
+
 _SEND = "eth_sendRawTransaction"
 _TAGS = {"latest", "finalized", "safe"}
 
@@ -124,6 +137,8 @@ class Nodes(JSONBaseProvider):
                 return next(iter(answers.values()))
             params = [min((each["number"] for each in blocks), key=_number), *params[1:]]
         answers = self._answers(method, params)
+        if method == "eth_getTransactionByHash":  # one that is in no block, not all know of
+            answers = {url: each for url, each in answers.items() if each.get("result")} or answers
         (first, answer), *others = answers.items()
         for other, another in others:
             if _essence(method, another) != _essence(method, answer):
@@ -151,9 +166,15 @@ def _essence(method: str, answer: Any) -> Any:
     """What two nodes must agree on in their answers."""
     if "result" not in answer:
         return "an error"
-    result = answer["result"]
-    if method == "eth_getBlockByNumber" and result:
-        return result["hash"]
-    if method == "eth_getLogs":
-        return [(each["blockHash"], each["topics"], each["data"]) for each in result]
-    return result
+    result, fields = answer["result"], _DECIDES.get(method)
+    if fields is None or result is None:
+        return result
+    return [
+        [_spelled(each.get(field)) for field in fields]
+        for each in (result if isinstance(result, list) else [result])
+    ]
+
+
+def _spelled(value: Any) -> Any:
+    """Digits as every program spells them: some write addresses with capitals."""
+    return value.lower() if isinstance(value, str) else value
