@@ -297,6 +297,66 @@ def test_state_advances_after_rejection_and_acceptance():
     assert net.course.state["move"] == pytest.approx(2.0, rel=0.01)
 
 
+MANY = ("a", "b", "c", "d", "e")
+
+
+def blobless(net, method):
+    """A member's course whose store has what the others' has, but for what is taken out."""
+    store = MemoryStore()
+    store._blobs.update(net.store._blobs)
+    return store, Course(method, net.ledger, WeightsStore(store, net.weights._schema))
+
+
+def test_a_proposal_shown_to_few_moves_no_state():
+    """Its maker chooses who has its bytes; who has them must not part from who has not."""
+    net = Net(Averaging(), members=MANY)
+    digest = net.proposal([net.update("a", 1.0)])
+    store, other = blobless(net, Averaging())
+    del store._blobs[digest]
+    net.decide(digest, Choice.ABSTAIN, Choice.ABSTAIN, Choice.ABSTAIN, NO)
+    other.follow()
+    assert net.course.digest == other.digest == ""
+    assert other.known
+
+
+def test_who_lacks_what_others_judged_abstains_until_it_can_take_up_the_state():
+    """It neither rejects what it cannot judge, nor stays apart once the others accept."""
+    net = Net(Averaging(), members=MANY)
+    rejected = net.proposal([net.update("a", 1.0)])
+    store, other = blobless(net, Averaging())
+    del store._blobs[rejected]
+    net.decide(rejected, NO)
+    other.follow()
+    assert other.digest != net.course.digest
+    accepted = net.proposal([net.update("b", 1.0)])
+    store._blobs.update(net.store._blobs)
+    del store._blobs[rejected]
+    with pytest.raises(BlobMissing, match="state is not known here"):
+        other.check(accepted, net.ledger.view())
+    net.decide(accepted, YES)
+    store._blobs.update(net.store._blobs)
+    other.follow()
+    assert other.known
+    assert other.digest == net.course.digest
+
+
+@pytest.mark.parametrize(("left", "holds"), [("", True), ("b", True), ("bc", False)])
+def test_a_merge_leaves_out_fewer_than_a_third_of_what_was_there(left, holds):
+    """Its proposer cannot choose whose updates count; some it may not have seen itself."""
+    net = Net(Averaging(), Sealed(MANY), members=MANY)
+    updates = [net.update(member, 1.0) for member in MANY]
+    digest = net.proposal([each for each in updates if each.sender not in left])
+    state = net.ledger.view()
+    if holds:
+        net.course.check_whole(digest, state, updates)
+    else:
+        with pytest.raises(WrongMerge, match="leaves out 2, of b, c: a third of them or more"):
+            net.course.check_whole(digest, state, updates)
+    net.course.check_whole(digest, state, updates[:2])
+    forged = [msgspec.structs.replace(each, samples=9) for each in updates]
+    net.course.check_whole(digest, state, forged)
+
+
 def test_who_joins_late_takes_up_the_state_from_the_last_accepted_proposal():
     """Without the blobs of the past, only the last accepted round's, the state is the same."""
     net = Net(Averaging())

@@ -245,6 +245,39 @@ def test_a_proposer_that_lies_about_its_merge_is_rejected_in_that_round(monkeypa
     assert all(len(list(net[name].learner.votes)) == 9 for name in "bcd")
 
 
+def test_a_proposer_that_merges_whom_it_likes_is_rejected_in_that_round(monkeypatch):
+    """Voters hold the others' updates, too, and what came after the candidate does not count."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    for name in "bcda":
+        assert net[name].step() is Action.TRAIN
+    mine = [note for note in net.board.read(0) if note.sender == "a"]
+    monkeypatch.setattr(net["a"], "_merged", lambda *_: tuple(mine))
+    assert net["a"].step() is Action.PROPOSE
+    while not net.ledger.decisions():
+        for name in "bcda":
+            net[name].step()
+    assert net.ledger.decisions()[0].outcome is Outcome.REJECTED
+    assert set(net.votes().values()) == {Choice.REJECT}
+
+
+def test_updates_that_come_after_the_candidate_are_not_missed(monkeypatch):
+    """A proposer that waited in vain is not blamed for what came then."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    late = [
+        note for name in "bcd" for note in net[name].work(Action.TRAIN, net.ledger.view()).notes
+    ]
+    assert net["a"].step() is Action.TRAIN
+    net.ledger.wait(10**6, 10)
+    assert net["a"].step() is Action.PROPOSE
+    net.board.post(*late)
+    while not net.ledger.decisions():
+        for name in "bcda":
+            net[name].step()
+    assert net.ledger.decisions()[0].outcome is Outcome.ACCEPTED
+
+
 def test_updates_candidate_and_ballots_in_one_round(tmp_path):
     """With a method in which all train, and collected votes, a round is one entry too."""
     net = Net(scripted(True, True, True, True), tmp_path, Mean())

@@ -11,7 +11,14 @@ from threading import RLock
 from typing import NamedTuple, Protocol
 
 from colearn.committee import among, named, workers
-from colearn.errors import BadSignature, ConfigError, StoreError, WeightsError, WrongMerge
+from colearn.errors import (
+    BadSignature,
+    BlobMissing,
+    ConfigError,
+    StoreError,
+    WeightsError,
+    WrongMerge,
+)
 from colearn.ml_interface import Weights
 from colearn.protocols import Method, Signer, Tensors, Trained
 from colearn.records import PLAIN, Digest, Experiment, Proposal, Update
@@ -67,6 +74,7 @@ class Course:
     Attributes:
         method: The method.
         state: The method's state in the live round.
+        known: Whether that is everybody's: bytes that it follows from could be had.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class Course:
     ) -> None:
         self.method = method
         self.state: Tensors = {}
+        self.known = True
         self._ledger = ledger
         self._weights = weights
         self._signer = signer
@@ -106,36 +115,49 @@ class Course:
     def take(self, decision: Decision) -> None:
         """Advance the state by a round.
 
-        A proposal whose record or updates cannot be had, or do not hold, moves nothing.
+        A proposal that does not hold moves nothing; nor does one that was not accepted and
+        that fewer than half of the voters judged: whoever made it may have shown it to few.
+        Where the bytes of another cannot be had the state is unknown from then on, until a
+        proposal is accepted that names it: what most members approved, they checked.
         """
         self._seen += 1
         foreseen, self._foreseen = self._foreseen, None
         last = None
-        if decision.proposal is not None:
-            accepted = decision.outcome is Outcome.ACCEPTED
+        accepted = decision.outcome is Outcome.ACCEPTED
+        judged = (decision.approve | decision.reject).bit_count()
+        if decision.proposal is not None and (accepted or 2 * judged >= decision.eligible):
             self._found.pop(decision.proposal, None)
             try:
                 proposal = self._weights.proposal(decision.proposal)
+                if accepted and not (self.known and proposal.state == self.digest):
+                    self._adopt(proposal.state, len(decision.members))
                 if accepted and foreseen is not None and foreseen[0] == decision.proposal:
                     state = foreseen[1]
                 else:
                     state = self._after(decision.proposal, decision, accepted=accepted)
-            except (StoreError, WeightsError):
+            except StoreError:
+                self.known = False
+            except WeightsError:
                 pass
             else:
                 senders = frozenset(update.sender for update in proposal.merged)
                 last = _Merged(self._current, proposal.state, senders)
                 self.state = state
                 self._digest = None if self.state else ""
-            if accepted:
-                self._current = decision.proposal
-                latest = self._kept[-1:]
-                for digest in set(self._kept) - set(latest):
-                    self._weights.drop_state(digest)
-                self._kept = latest
+        if accepted and decision.proposal is not None:
+            self._current = decision.proposal
+            latest = self._kept[-1:]
+            for digest in set(self._kept) - set(latest):
+                self._weights.drop_state(digest)
+            self._kept = latest
         self._last = last
         sat = workers(decision.rule, decision.current, decision.through, len(decision.members))
         self._worked = frozenset(named(decision.members, sat))
+
+    def _adopt(self, digest: str, members: int) -> None:
+        """Take a state as others have it; raises as `WeightsStore.get_state` does."""
+        self.state = self._weights.get_state(digest, members) if digest else {}
+        self._digest, self.known = digest, True
 
     def foresee(self, digest: Digest, live: State) -> Tensors:
         """The state after the live round, if this proposal is accepted in it.
@@ -228,6 +250,37 @@ class Course:
                     "by a member that was to train"
                 )
 
+    def check_whole(self, digest: Digest, live: State, held: Sequence[Update]) -> None:
+        """Check that a proposal of the live round leaves out few updates that were there for it.
+
+        Its proposer may honestly lack some, and whoever trained may show it none and tell the
+        others that it did. So less than a third may be missing: where fewer than a third of
+        the members lie, they cannot stop a round in this way, and are fewer than half of any
+        merge (as in Byzantine agreement, Lamport, Shostak and Pease 1982).
+
+        Args:
+            digest: The proposal's.
+            live: The state of the round.
+            held: Updates of this round that were here before the proposal was.
+
+        Raises:
+            WrongMerge: It leaves out more.
+            StoreError: It cannot be had.
+        """
+        proposal = self._weights.proposal(digest)
+        merged = {update.sender for update in proposal.merged if update.round == live.round}
+        left = {
+            update.sender
+            for update in held
+            if update.sender not in merged and self.sound(update, live)
+        }
+        if left and 3 * len(left) >= len(left | merged):
+            raise WrongMerge(
+                f"the proposal of {proposal.sender!r} for round {proposal.round} merges "
+                f"{len(merged)} updates of this round and leaves out {len(left)}, "
+                f"of {', '.join(sorted(left)):.200}: a third of them or more"
+            )
+
     def merge(self, updates: Sequence[Update]) -> Tensors:
         """M′ from everyone's model and these updates."""
         base = self._weights.get(self._current).weights
@@ -238,9 +291,14 @@ class Course:
 
         Raises:
             WrongMerge: It is not.
-            StoreError: It, or an update, cannot be had.
+            StoreError: It, or an update, cannot be had, or the method's state is not known.
             WeightsError: An update is not weights of the experiment.
         """
+        if not self.known:
+            raise BlobMissing(
+                "the method's state is not known here, for the bytes of an earlier round could not "
+                "be had: it is taken up with the next proposal that the others accept"
+            )
         with self._lock:
             if digest not in self._found:
                 self._found[digest] = self._check(digest, live)
@@ -278,11 +336,9 @@ class Course:
                 continue
             try:
                 digest = self._weights.proposal(decision.proposal).state
-                self.state = (
-                    self._weights.get_state(digest, len(decision.members)) if digest else {}
-                )
+                self._adopt(digest, len(decision.members))
             except (StoreError, WeightsError):
                 continue
-            self._digest, self._seen, self._current = digest, index, bases[index]
+            self._seen, self._current = index, bases[index]
             break
         self.follow()

@@ -385,7 +385,7 @@ class Participant:
             return Done()
         vote, scores = self._recall(state.round, Vote), None
         if not isinstance(vote, Vote):
-            choice, scores = self._judge(state, proposal)
+            choice, scores = self._judge(state, proposal, notes)
             vote = Vote(state.round, self.member, proposal, choice)
             self._keep(vote)
         shown: tuple[Note, ...] = () if scores is None else (scores,)
@@ -394,13 +394,13 @@ class Participant:
         ballot = self._signed(Ballot(vote.round, vote.sender, vote.proposal, vote.choice))
         return Done(notes=(ballot, *shown))
 
-    def _commit(self, state: State, _: Sequence[Note]) -> Done:
+    def _commit(self, state: State, notes: Sequence[Note]) -> Done:
         found = self._recall(state.round, Commit)
         if isinstance(found, Commit):
             return Done(found)
         if state.proposal is None:
             return Done()
-        choice, scores = self._judge(state, state.proposal)
+        choice, scores = self._judge(state, state.proposal, notes)
         salt = secrets.token_hex(32)
         vote = Vote(state.round, self.member, state.proposal, choice)
         hidden = self.ledger.commitment(vote, salt)
@@ -409,13 +409,17 @@ class Participant:
         self._keep(commit, self._hidden)
         return Done(commit, notes=() if scores is None else (scores,))
 
-    def _judge(self, state: State, proposal: Digest) -> tuple[Choice, Scores | None]:
+    def _judge(
+        self, state: State, proposal: Digest, notes: Sequence[Note]
+    ) -> tuple[Choice, Scores | None]:
         try:
             self._weights.check_origin(
                 proposal, round_index=state.round, sender=state.proposer, base=state.current
             )
             if self.course is not None:
                 self.course.check(proposal, state)
+                if self.duty.all_train:
+                    self.course.check_whole(proposal, state, _held_before(proposal, state, notes))
             self.hold(state.current)
             verdict = self.learner.mli_test_weights(self._weights.get(proposal))
         except (BlobCorrupt, WeightsError) as reason:
@@ -468,6 +472,17 @@ class Participant:
 def training_seed(seed: int, member: str, round_index: int) -> int:
     """The seed of one member's training in one round: 63 bits of a hash of the three."""
     return int(digest_of((f"{seed}/{round_index}/{member}".encode(),))[:16], 16) >> 1
+
+
+def _held_before(proposal: Digest, state: State, notes: Sequence[Note]) -> list[Update]:
+    """Updates of the live round that came before the note that shows a proposal, if one does."""
+    held = []
+    for note in notes:
+        if isinstance(note, Candidate) and note.proposal == proposal:
+            break
+        if isinstance(note, Update) and note.round == state.round:
+            held.append(note)
+    return held
 
 
 def _approves(vote: Vote | Reveal) -> bool:
