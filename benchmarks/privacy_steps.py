@@ -74,6 +74,15 @@ def lenet() -> nn.Module:
     )
 
 
+def example() -> nn.Module:
+    """The network of PyTorch's own example on MNIST, but for dropout."""
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 32, 3), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+
+
 def jax_layers(*layers: object) -> JaxModel:
     module = linen.Sequential(layers)
     return from_linen(module, module.init(jax.random.key(0), X[:1]))
@@ -204,6 +213,7 @@ def main() -> None:
         compare("torch, 784-100-10", torch_learner, perceptron, 2.5)
         compare("torch, convolutions 16-32", torch_learner, convolutions, 3.5)
         compare("torch, LeNet-5", torch_learner, lenet, 3.5)
+        compare("torch, PyTorch's example", torch_learner, example, 3.5)
         compare("torch, GroupNorm, by Opacus", torch_learner, normalised, 3.5)
         compare("JAX, linear 784-10", jax_learner, jax_linear)
         compare("JAX, 784-100-10", jax_learner, jax_perceptron)
