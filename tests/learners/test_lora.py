@@ -20,7 +20,8 @@ from colearn.errors import ConfigError, UnusableWeights
 from colearn.experiment import check_schema, draw_up
 from colearn.learners.frozen import FROZEN
 from colearn.learners.lora import LoraLearner
-from colearn.ml_interface import ModelFormat
+from colearn.ml_interface import DiffPrivConfig, ModelFormat
+from colearn.privacy.config import Privacy
 from colearn.testing import check_learner
 
 RNG = np.random.default_rng(0)
@@ -109,6 +110,21 @@ def test_another_base_does_not_join():
     check_schema(agreement, other)
     with pytest.raises(UnusableWeights, match="same pretrained module"):
         other.mli_accept_weights(learner().mli_get_current_weights())
+
+
+def test_adapters_learn_privately():
+    """With dropout, and texts of all lengths: how long others are shows in no one's gradient."""
+    adapter = LoraConfig(r=8, lora_alpha=32, lora_dropout=0.3, target_modules=["query", "value"])
+    privacy = Privacy(train=DiffPrivConfig(50.0, 1e-4, noise_multiplier=1.0), releases=2)
+    one = learner(adapter=adapter, privacy=privacy)
+    proposed = one.mli_propose_weights()
+    assert proposed.training_summary.dp_budget.consumed_epsilon > 0
+    assert one.schema() == learner(adapter=adapter).schema()
+    assert not any(
+        np.array_equal(tensor, one.mli_get_current_weights().weights[name])
+        for name, tensor in proposed.weights.items()
+        if name != FROZEN
+    )
 
 
 def test_padding_changes_nothing():

@@ -15,10 +15,12 @@ MODULES = {
     "flower": ("flwr", "flower"),
     "flax": ("flax", "jax"),
     "jax": ("jax", "jax"),
+    "jax_private": ("jax_privacy", "privacy-jax"),
     "keras": ("keras", "keras"),
     "lightgbm": ("lightgbm", "lightgbm"),
     "lora": ("peft", "lora"),
     "torch": ("torch", "torch"),
+    "torch_opacus": ("opacus", "privacy-torch"),
     "xgboost": ("xgboost", "xgboost"),
 }
 

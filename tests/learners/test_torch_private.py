@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from colearn.collective import Collective
-from colearn.errors import LearnerError, UnsupportedModel
+from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
 from colearn.learners.torch import TorchLearner
 from colearn.learners.torch_chain import Chain
 from colearn.learners.torch_clipping import Judged, clipped_sums
@@ -369,6 +371,26 @@ def test_opacus_leaves_no_trace():
     for module in (one._module, one.native()):
         assert not any(each._forward_hooks or each._backward_hooks for each in module.modules())
         assert not any(hasattr(each, "grad_sample") for each in module.parameters())
+
+
+def test_without_opacus_chains_train_and_the_rest_says_how_to_get_it(monkeypatch):
+    """When the learner is made, in one line."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "opacus"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "colearn.learners.torch_opacus")
+    made(convolutions).mli_propose_weights()
+    with pytest.raises(
+        MissingExtra,
+        match=r"^private training of modules other than chains .* "
+        r"pip install 'colearn-protocol\[privacy-torch\]'$",
+    ):
+        made(Twice)
+
+
+def test_opacus_does_not_touch_the_log():
+    """Its import would send what every library notes down to the screen."""
+    code = "import logging, colearn.learners.torch_opacus; assert not logging.root.handlers"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_draws_of_samples_differ():

@@ -82,7 +82,8 @@ def _clipped(
     norms = torch.stack([each.squares for each in gradients]).sum(0).sqrt_()
     shares = (bound / norms).clamp_(max=1.0)
     counts = norms.isfinite()
-    counts[real:] = False
+    if real < len(counts):
+        counts[real:] = False
     counting = None
     if not counts.all():
         counting, shares = counts, shares.where(counts, 0.0)

@@ -7,13 +7,13 @@ at weights of its own, for a part of a module may be without effect at the given
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
-from colearn.learners.torch_clipping import Gradients, Inputs, changed
+from colearn.learners.torch_clipping import Gradients, Inputs, SampleGradients, changed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,30 +36,29 @@ def mixes(gradients: Gradients, x: Inputs, y: torch.Tensor) -> bool:
         x: Inputs of `SAMPLES` samples.
         y: Their targets.
     """
-    first, targets = changed(x, lambda part: part[:_ROWS]), y[:_ROWS]
+    torch.manual_seed(0)
+    before = gradients(changed(x, lambda part: part[:_ROWS]), y[:_ROWS])
     for rows in _KEPT:
         kept = torch.zeros(_ROWS, dtype=torch.bool, device=y.device)
         kept[list(rows)] = True
-        before = _seen(gradients, first, targets, kept)
         for number, batch in enumerate(_batches(x, kept)):
+            torch.manual_seed(0)
             try:
-                after = _seen(gradients, batch, _merged(kept, y), kept)
+                after = gradients(batch, _merged(kept, y))
             except Exception:
                 if number == 0:
                     raise
                 continue  # a module may refuse what is no sample
-            if not all(map(_close, before, after)):
+            if not all(map(_close, _seen(before, kept), _seen(after, kept))):
                 return True
     return False
 
 
 def _seen(
-    gradients: Gradients, x: Inputs, y: torch.Tensor, kept: torch.Tensor
+    found: Sequence[SampleGradients], kept: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What is to be the same whatever the rows that are not kept hold: lengths, and sums."""
-    torch.manual_seed(0)
-    found = gradients(x, y)
-    shares = torch.linspace(1, 2, _ROWS, device=y.device).where(kept, 0.0)
+    shares = torch.linspace(1, 2, _ROWS, device=kept.device).where(kept, 0.0)
     sums = [each.total(shares.to(each.squares), kept).flatten() for each in found]
     return torch.cat([each.squares[kept] for each in found]).sqrt(), torch.cat(sums)
 
