@@ -129,6 +129,7 @@ def test_init_takes_a_factory(capsys, tmp_path):
         (["digits", "--governance", "1/3", "--trusted"], "governance 1/3 is refused"),
         (["digits", "--reveal-seconds", "-1", "--trusted"], "reveal_seconds -1 is refused"),
         (["digits", "--vote-seconds", "0", "--trusted"], "vote_seconds 0 is refused"),
+        (["digits", "--propose-seconds", "1073741824", "--trusted"], "at most 1,073,741,823"),
         (["nowhere:make", "--trusted"], "say --rounds"),
         (["nowhere:make", "--trusted", "--rounds", "2"], "no module 'nowhere'"),
         (["digits", "--out", "no/such/folder.toml", "--trusted"], "cannot be written"),

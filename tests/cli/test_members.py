@@ -84,6 +84,7 @@ def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
         (["--threshold", "0.5"], "the rule says so already: threshold 0.5"),
         (["--threshold", "half"], "'half' is not a fraction"),
         (["--vote-seconds", "0"], "vote_seconds 0 is refused"),
+        (["--vote-seconds", "4294967297"], "at most 1,073,741,823 (34 years)"),
     ],
 )
 def test_what_changes_no_rule_is_one_line(said, options, says):
