@@ -215,6 +215,9 @@ def test_a_hostile_share_on_the_wire_is_refused_at_once(share: str) -> None:
         ({"vote_seconds": 0}, "whole number of seconds"),
         ({"propose_seconds": 1.5}, "whole number of seconds"),
         ({"vote_seconds": True}, "whole number of seconds"),
+        ({"vote_seconds": 2**26}, "at most 67,108,863"),
+        ({"propose_seconds": 10**100}, "at most 67,108,863"),
+        ({"reveal_seconds": 2**32 + 5}, "at most 67,108,863"),
     ],
 )
 def test_a_rule_that_no_group_should_run_under_is_refused(

@@ -30,6 +30,7 @@ PLAIN = "plain"
 
 _MAX_DENOMINATOR = 65_535
 _MAX_COMMITTEE = 65_535
+_MAX_SECONDS = 2**26 - 1
 _is_decimal_or_ratio = re.compile(r"-?\d{1,20}([./]\d{1,20})?").fullmatch
 
 Digest = str
@@ -112,10 +113,11 @@ class Rule(Record, frozen=True, kw_only=True, tag="rule"):
                 raise InvalidRule(f"{name} {getattr(self, name)!r} is refused: it is True or False")
         for name, least in (("propose_seconds", 1), ("vote_seconds", 1), ("reveal_seconds", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or not least <= value <= _MAX_SECONDS:
                 raise InvalidRule(
-                    f"{name} {value!r} is refused: "
-                    f"it must be a whole number of seconds, {least} or more"
+                    f"{name} {value!r:.40} is refused: it must be a whole number of seconds, "
+                    f"{least} or more, and at most {_MAX_SECONDS:,} (two years)"
                 )
         self._check_committee()
 

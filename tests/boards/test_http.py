@@ -17,7 +17,7 @@ from members import (
     joined,
 )
 
-from colearn.errors import BoardError, Equivocation
+from colearn.errors import BoardError, Equivocation, LedgerError
 from colearn.ledgers.local import LocalLedger
 from colearn.records import Candidate, Choice, Pass, Scores, Update, decode_note
 from colearn.testing import check_board
@@ -78,6 +78,23 @@ def test_a_note_arrives_by_event():
         began = time.monotonic()
         assert ada.board.wait(0, 0, 10)
         assert time.monotonic() - began < 2
+
+
+def test_what_is_posted_while_the_ledger_is_away_arrives(monkeypatch):
+    """A node that is down for a moment costs a note no more than that moment."""
+    with joined("ada", "bob") as (ada, bob):
+
+        def away():
+            raise LedgerError("none of the chain's nodes answers")
+
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(ada.board, "_view", away)
+            with pytest.raises(LedgerError):
+                ada.board.post(candidate())
+            assert ada.board.read(0) == [candidate()]
+            assert not bob.board.wait(0, 0, 0.3)
+        assert bob.board.wait(0, 0, 10)
+        assert bob.board.read(0) == [candidate()]
 
 
 def test_scores_stay_home():

@@ -146,6 +146,7 @@ def test_init_takes_a_factory(capsys, tmp_path):
             "committee 5 is refused together with proposer_votes or reveal_seconds",
         ),
         (["digits", "--vote-seconds", "0", "--trusted"], "vote_seconds 0 is refused"),
+        (["digits", "--propose-seconds", "67108864", "--trusted"], "at most 67,108,863"),
         (["nowhere:make", "--trusted"], "say --rounds"),
         (["nowhere:make", "--trusted", "--rounds", "2"], "no module 'nowhere'"),
         (["digits", "--out", "no/such/folder.toml", "--trusted"], "cannot be written"),

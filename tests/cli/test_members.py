@@ -95,6 +95,7 @@ def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
         (["--threshold", "half"], "'half' is not a fraction"),
         (["--vote-seconds", "0"], "vote_seconds 0 is refused"),
         (["--committee", "1"], "committee 1 is refused"),
+        (["--vote-seconds", "4294967297"], "at most 67,108,863 (two years)"),
     ],
 )
 def test_what_changes_no_rule_is_one_line(said, options, says):

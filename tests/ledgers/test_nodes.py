@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
 import pytest
 from requests import ConnectionError as RequestsConnectionError
+from web3.exceptions import Web3RPCError
 
 from colearn.errors import ConfigError, LedgerError
 from colearn.ledgers import nodes
-from colearn.ledgers.nodes import Nodes, connect
+from colearn.ledgers.nodes import Nodes, connect, said_by, shortened
 
 
 class Script:
@@ -47,6 +52,50 @@ def test_an_answer_is_tried_for_again():
     assert len(node.asked) == 3
     with pytest.raises(LedgerError, match=r"none of the chain's nodes answers \(a\).*refused"):
         among(a=Script(DOWN)).make_request("eth_gasPrice", [])
+
+
+def test_the_root_of_a_failure_is_told():
+    """One line with what went wrong at last, not with the libraries that it went through."""
+    answers = [
+        (503, b"", "503 Server Error: Service"),
+        (200, b"<html>", "JSONDecodeError: Could not decode"),
+    ]
+    for status, body, says in answers:
+        with answering(status, body) as url, pytest.raises(LedgerError, match=says):
+            connect([url]).provider.make_request("eth_chainId", [])
+    with pytest.raises(LedgerError, match=r"answers \(http://127.*\): Connection refused$"):
+        connect([url]).provider.make_request("eth_chainId", [])
+
+
+@contextmanager
+def answering(status, body):
+    """A server that answers everything so."""
+
+    class Same(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Same) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_nodes_own_words_are_cut_between_words():
+    """What it says of an error comes whole if it is short; else its beginning, up to a word."""
+    said = {"code": -32000, "message": "execution reverted: colearn: it is another's turn"}
+    assert said_by(Web3RPCError(repr(said), rpc_response={"error": said})) == said["message"]
+    long = {"code": -32000, "message": "insufficient funds\n " + "0123456789 " * 100}
+    line = said_by(Web3RPCError(repr(long), rpc_response={"error": long}))
+    assert line.startswith("insufficient funds 0123456789")
+    assert line.endswith("0123456789 …")
+    assert 250 < len(line) <= 300
+    assert shortened("0x" + "f" * 1_000) == "0x" + "f" * 298
 
 
 def test_what_decides_is_asked_of_all():

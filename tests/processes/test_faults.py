@@ -6,14 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from forwarder import Forwarder
 from island import Island, may_found_islands
 
+from colearn import drivers
 from colearn import experiment as files
+from colearn.records import Vote
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -45,12 +49,24 @@ def test_killed_over_and_over(anvil_program):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_chain_is_killed_and_restored(net):
-    """The members wait while there is no chain, and go on from the state that it kept."""
-    group = net("--rounds", 6)
+@pytest.mark.parametrize("killed", ["devnet", "anvil"])
+def test_the_chain_is_killed_and_restored(net, killed):
+    """The members wait while there is no chain, and go on from the state that it kept.
+
+    It ends as it should, or by kill -9 of the node, which takes back what was not written
+    yet: those votes are cast again, as they were.
+    """
+    group = net("--rounds", 6, "--data-dir", "chain")
     members = [group.join(number) for number in range(3)]
     members[0].until(lambda: decided(members[0]) >= 2)
-    assert group.devnet.end(signal.SIGTERM) in (130, 143)
+    if killed == "devnet":
+        assert group.devnet.end(signal.SIGTERM) in (130, 143)
+    else:
+        os.kill(node_of(group), signal.SIGKILL)
+        assert group.devnet.wait() == 1
+        (line,) = [each for each in group.devnet.text().splitlines() if "ended" in each]
+        assert "anvil ended by signal 9" in line
+        assert "the same command goes on" in line
     members[1].until(lambda: members[1].said("failed"))
     assert all(each.process.poll() is None for each in members)
     group.devnet.start()
@@ -58,6 +74,22 @@ def test_the_chain_is_killed_and_restored(net):
     audit = group.run("audit", group.file, "--rpc", group.url, name="audit")
     assert audit.wait() == 0, audit.text()
     assert model in audit.text()
+    ledger = drivers.open_ledger(files.read(group.file), drivers.Chain(rpc=(group.url,)))
+    events = [entry.event for entry in ledger.events() if isinstance(entry.event, Vote)]
+    votes = Counter((vote.sender, vote.round) for vote in events)
+    assert len(votes) >= 6
+    assert set(votes.values()) == {1}
+    assert (group.folder / "chain" / "chain.json").exists()
+
+
+def node_of(group):
+    """The process of a devnet's chain."""
+    port = str(urlsplit(group.url).port)
+    for line in subprocess.check_output(["/bin/ps", "-wweo", "pid=,args="], text=True).splitlines():
+        pid, program, *options = line.split()
+        if program.endswith("anvil") and port in options:
+            return int(pid)
+    raise AssertionError(f"no anvil at port {port}")
 
 
 def test_one_member_is_cut_off(net):

@@ -91,9 +91,11 @@ class PeerBoard:
             Equivocation: A sender has posted another one for this round and kind; none
                 of the notes is posted then.
             BoardError: They cannot be kept.
+            LedgerError: The ledger cannot be read; they are brought nevertheless, once it can.
         """
-        self._keep(*notes)
+        self._own.post(*notes)
         self._bring(notes)
+        self._own.forget(self._near().start)
 
     def read(self, round_index: int) -> list[Note]:
         """All notes of a round that are here, in the order they came."""
@@ -127,9 +129,10 @@ class PeerBoard:
             self._signer.check(note)
         if held is None:
             try:
-                self._keep(note)
+                self._own.post(note)
             except Equivocation:  # two came at once
                 held = self._held(note)
+            self._own.forget(self._near().start)
         if held is None or _same(held, note):
             return None
         self._testify(held, note)
@@ -156,28 +159,23 @@ class PeerBoard:
         if self._log is not None:
             self._log.close()
 
-    def _keep(self, *notes: Note) -> None:
-        self._own.post(*notes)
-        self._own.forget(self._near().start)
-
     def _near(self) -> range:
         live = self._view().round
         return range(max(live - 1, 0), live + 2)
 
     def _bring(self, notes: Iterable[Note]) -> None:
         """Send couriers off with what is posted, one to each other member."""
+        with self._lock:
+            self._posted += [note for note in notes if not isinstance(note, Scores)]
+            for courier in self._couriers.values():
+                courier.call()
         live = self._view()
         with self._lock:
             self._posted = [note for note in self._posted if note.round >= live.round - 1]
-            self._posted += [note for note in notes if not isinstance(note, Scores)]
             if self._closed:
                 return
             for member in live.members:
-                if member == self._book.member:
-                    continue
-                if member in self._couriers:
-                    self._couriers[member].call()
-                else:
+                if member != self._book.member and member not in self._couriers:
                     self._couriers[member] = Courier(
                         member,
                         self._book,

@@ -16,8 +16,8 @@ from colearn import tasks
 from colearn.cli.ending import Ending, terminated_cleanly
 from colearn.cli.keyfile import unlock
 from colearn.cli.options import Account, Whole
-from colearn.drivers import Chain, deploy
-from colearn.errors import ConfigError
+from colearn.drivers import Chain, deploy, make_folder
+from colearn.errors import ConfigError, LedgerError
 from colearn.experiment import Agreement
 from colearn.ledgers.anvil import Anvil
 from colearn.ledgers.keys import new_key, write_key
@@ -39,6 +39,7 @@ def devnet(
     method: str = PLAIN,
     deadline_seconds: Whole = 120,
     out: Path = Path("devnet"),
+    data_dir: Path | None = None,
     port: Whole = 8545,
 ) -> None:
     """Start a chain on this machine, with an experiment on it for you to join.
@@ -53,6 +54,7 @@ def devnet(
         method: How new weights are made from the old.
         deadline_seconds: Time that proposer and voters have.
         out: Folder for keys, experiment and chain.
+        data_dir: Folder for the chain, where it is to be another.
         port: Of the chain's node, on loopback.
     """
     if deadline_seconds < _LEAST_SECONDS:
@@ -63,14 +65,16 @@ def devnet(
     if not (out / EXPERIMENT_FILE).exists():
         _make(task, members, rounds, deadline_seconds, out, method=method)
     agreement = files.read(out / EXPERIMENT_FILE)
+    folder = out if data_dir is None else data_dir
+    make_folder(folder)
     with (
         terminated_cleanly() as ending,
-        Anvil(port=port, block_seconds=_BLOCK_SECONDS, state=out / "chain.json") as node,
+        Anvil(port=port, block_seconds=_BLOCK_SECONDS, state=folder / "chain.json") as node,
     ):
         if agreement.contract is None:
             agreement = _deploy(agreement, out, node)
         _say(agreement, out, node.url)
-        _wait(ending)
+        _wait(ending, node)
 
 
 def _make(
@@ -118,6 +122,8 @@ def _deploy(agreement: Agreement, out: Path, node: Anvil) -> Agreement:
         contract=deploy(agreement.experiment, payer, Chain(rpc=(node.url,))),
         reach=dict(zip(agreement.members, _free_urls(len(agreement.members)), strict=True)),
     )
+    if agreement.contract is not None:
+        node.keep(agreement.contract.address)
     files.write(out / EXPERIMENT_FILE, agreement)
     return agreement
 
@@ -144,7 +150,11 @@ def _say(agreement: Agreement, out: Path, url: str) -> None:
     print("\nCtrl-C ends the chain; the same command goes on with it.", flush=True)
 
 
-def _wait(ending: Ending) -> None:
-    while True:
+def _wait(ending: Ending, node: Anvil) -> None:
+    while not node.end:
         ending.check()
-        time.sleep(1)
+        time.sleep(_BLOCK_SECONDS)
+    raise LedgerError(
+        f"the chain has ended: anvil ended {node.end}, and nobody asked it to; "
+        "the same command goes on with the chain"
+    )

@@ -9,7 +9,6 @@ import contextlib
 import os
 import platform
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from colearn.errors import ConfigError, LedgerError
+from colearn.ledgers.chain_file import Keeper, copy_of, mend
 
 VARIABLE = "ANVIL"
 """The environment variable that may name anvil's program."""
@@ -56,15 +56,17 @@ def find_anvil() -> Path | None:
 class Anvil:
     """A running node, which ends with the ``with`` statement that it is used in.
 
+    It ends with this process, too, where that is killed.
+
     Args:
         port: On loopback; 0 takes a free one.
         block_seconds: Time from block to block; None: one for each transaction, at once.
         state: A file that the chain is kept in, every second; what it holds is gone on
-            with.
+            with. The last whole copy lies beside it, for when anvil is killed over it.
 
     Raises:
         ConfigError: anvil is not installed.
-        LedgerError: It does not start.
+        LedgerError: It does not start, or neither the file nor its copy is whole.
     """
 
     def __init__(
@@ -82,10 +84,14 @@ class Anvil:
         if block_seconds is not None:
             command += ["--block-time", str(block_seconds)]
         if state is not None:
+            mend(state)
             command += ["--state", str(state), "--state-interval", "1"]
         self._process = subprocess.Popen(  # noqa: S603 - a program that was looked for
             command, start_new_session=True, stdin=subprocess.DEVNULL
         )
+        self._guard = _end_with_this_process(self._process.pid)
+        self._state = state
+        self._keeper = None if state is None else Keeper(state)
         try:
             self._await_start()
         except BaseException:
@@ -106,18 +112,41 @@ class Anvil:
         for address in addresses:
             node.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(_FUNDS_WEI)])
 
+    @property
+    def end(self) -> str:
+        """How it ended, in words; empty while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return ""
+        return f"by signal {-status}" if status < 0 else f"with status {status}"
+
+    def keep(self, address: str) -> None:
+        """Return once the file's copy has an account, such as a contract that was deployed.
+
+        Raises:
+            LedgerError: The node ends first.
+        """
+        if self._state is None:
+            return
+        copy = copy_of(self._state)
+        while not copy.exists() or address.lower().encode() not in copy.read_bytes():
+            if self.end:
+                raise LedgerError(f"anvil ended {self.end} before it wrote {self._state}")
+            time.sleep(0.05)
+
     def stop(self) -> None:
         """End it; what it keeps in a file is complete then."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._process.kill()
+        self._close()
 
     def kill(self) -> None:
         """End it as a crash does."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        self._process.kill()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +158,13 @@ class Anvil:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _close(self) -> None:
+        self._process.wait()
+        self._guard.kill()
+        self._guard.communicate()
+        if self._keeper is not None:
+            self._keeper.close()
 
     def _await_start(self) -> None:
         until = time.monotonic() + _START_SECONDS
@@ -143,6 +179,14 @@ class Anvil:
             f"anvil does not start on port {self.port}: is the port taken, or its state file "
             "damaged or another version's?"
         )
+
+
+def _end_with_this_process(pid: int) -> subprocess.Popen[bytes]:
+    """Start a shell that ends a process once its own input is closed: when this one is no more."""
+    command = ["/bin/sh", "-c", f"read _; kill {pid}"]
+    return subprocess.Popen(  # noqa: S603 - a command of our own
+        command, start_new_session=True, stdin=subprocess.PIPE
+    )
 
 
 def _answers(port: int) -> bool:

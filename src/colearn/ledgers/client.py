@@ -25,6 +25,7 @@ try:
         rule_to_abi,
     )
     from colearn.ledgers.inprocess import InProcessChain
+    from colearn.ledgers.nodes import said_by
     from colearn.ledgers.sender import Call, Receipt, Sender, Sent
 except ModuleNotFoundError:
     raise MissingExtra("the Ethereum ledger", "web3", "evm") from None
@@ -317,7 +318,7 @@ class Client:
         try:
             self._eth.call({**call.content, "from": call.sender, "gas": self._sender.gas}, block)
         except (TransactionFailed, Web3Exception) as failure:
-            reason = str(failure)
+            reason = said_by(failure)
         for text, kind in REFUSALS.items():
             if text in reason:
                 return kind(f"{call.sender}: the contract refuses this: {text}")
@@ -336,5 +337,4 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except (Web3Exception, RequestException, OSError) as reason:
-        line = " ".join(f"{type(reason).__name__}: {reason}".split())
-        raise LedgerError(f"the chain cannot be used: {line:.300}") from reason
+        raise LedgerError(f"the chain cannot be used: {said_by(reason)}") from reason

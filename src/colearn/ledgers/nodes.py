@@ -8,6 +8,7 @@ have, so that a node which lags behind holds the others up, and does not look li
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,7 @@ _DECIDES = {
 
 _SEND = "eth_sendRawTransaction"
 _TAGS = {"latest", "finalized", "safe"}
+_LONGEST_LINE = 300
 
 
 def connect(urls: Sequence[str]) -> Web3:
@@ -52,6 +54,26 @@ def connect(urls: Sequence[str]) -> Web3:
                 f"{url!r:.100} is no URL of a node: it begins with http:// or https://"
             )
     return Web3(Nodes(urls))
+
+
+def said_by(reason: BaseException) -> str:
+    """What went wrong between here and a node, in one line: at its root, in its own words."""
+    response = getattr(reason, "rpc_response", None) or {}
+    error = response.get("error")
+    if isinstance(error, dict) and error.get("message"):
+        return shortened(str(error["message"]))
+    text, root = f"{type(reason).__name__}: {reason}", reason.__context__
+    while root is not None:
+        if isinstance(root, OSError) and root.strerror:
+            text = root.strerror
+        root = root.__context__
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text as one line, of which the end is left out, from a word on, if it is long."""
+    short = textwrap.shorten(text, _LONGEST_LINE, placeholder=" …")
+    return short if len(short) > 2 else text[:_LONGEST_LINE]
 
 
 class Disagreement(Exception):
@@ -87,7 +109,7 @@ class Nodes(JSONBaseProvider):
             ask = self._tell_all
         elif len(self._nodes) > 1 and method in _ASKED_OF_ALL:
             ask = self._ask_all
-        failure: Exception | None = None
+        failure: Exception = LedgerError("nobody asked")
         for pause in (*_PAUSES_SECONDS, None):
             try:
                 return ask(method, params)
@@ -98,8 +120,7 @@ class Nodes(JSONBaseProvider):
         if isinstance(failure, Disagreement):
             raise LedgerError(f"the chain's nodes disagree, so none is believed: {failure}")
         names = ", ".join(self._nodes)
-        line = " ".join(f"{type(failure).__name__}: {failure}".split())
-        raise LedgerError(f"none of the chain's nodes answers ({names}): {line:.200}")
+        raise LedgerError(f"none of the chain's nodes answers ({names}): {said_by(failure)}")
 
     def is_connected(self, show_traceback: bool = False) -> bool:
         """Whether one of them answers."""
@@ -142,7 +163,8 @@ class Nodes(JSONBaseProvider):
         (first, answer), *others = answers.items()
         for other, another in others:
             if _essence(method, another) != _essence(method, answer):
-                raise Disagreement(f"{first} and {other} differ on {method} {params!r:.120}")
+                what = shortened(f"{method} {params!r}")
+                raise Disagreement(f"{first} and {other} differ on {what}")
         return answer
 
     def _answers(self, method: Any, params: Any) -> dict[str, Any]:
