@@ -8,10 +8,12 @@ import pytest
 from toys import Averaging, Scripted, Sealed, Seeking, Sole, seekers
 
 from colearn import Collective, Weights
+from colearn.audit import audit_blobs
 from colearn.committee import named
 from colearn.course import Course
 from colearn.errors import BlobMissing, WrongMerge
 from colearn.ledgers.local import LocalLedger
+from colearn.methods import method
 from colearn.records import Choice, Experiment, Propose, Rule, Update, Vote
 from colearn.rules import Outcome
 from colearn.stores.memory import MemoryStore
@@ -338,6 +340,33 @@ def test_who_lacks_what_others_judged_abstains_until_it_can_take_up_the_state():
     other.follow()
     assert other.known
     assert other.digest == net.course.digest
+
+
+def test_an_audit_goes_on_behind_what_is_gone():
+    """One rejected proposal whose bytes were collected does not hide all other merges."""
+    net = Net(method("fast"), Sealed(MANY), members=MANY)
+    for value, choice in ((1.0, YES), (9.0, NO), (2.0, YES), (3.0, YES)):
+        digest = net.proposal([net.update(member, value) for member in MANY])
+        net.decide(digest, choice)
+    decisions = net.ledger.decisions()
+
+    def audited(*dropped):
+        store = MemoryStore()
+        store._blobs.update(net.store._blobs)
+        for each in dropped:
+            del store._blobs[each]
+        return audit_blobs(
+            net.ledger.experiment, net.weights._schema, decisions, store, Sealed(MANY)
+        )
+
+    whole = audited()
+    assert (whole.merges, whole.unmade, whole.gone) == (3, (), ())
+    rejected = decisions[1].proposal
+    found = audited(rejected)
+    assert (found.merges, found.unmade) == (2, (2,))
+    assert found.gone == ((1, Outcome.REJECTED),)
+    merged = net.weights.proposal(decisions[0].proposal).merged
+    assert audited(merged[0].weights).unmade == (0, 2), "states are kept for the last one only"
 
 
 @pytest.mark.parametrize(("left", "holds"), [("", True), ("b", True), ("bc", False)])

@@ -107,7 +107,7 @@ def audit(folder: Path, head: Digest | None = None) -> Audit:
         votes=sum(isinstance(entry.event, Vote) for entry in recorded.entries),
         signatures=recorded.signatures,
         proposals=proposals,
-        merges=_check_merges(recorded.experiment, recorded.decisions, weights, recorded.signer),
+        merges=_all_merges(recorded, weights),
         size_bytes=size_bytes,
         model=recorded.state.current,
         head=recorded.head,
@@ -121,6 +121,8 @@ class Blobs:
     Attributes:
         proposals: Proposals whose record and weights were hashed and checked.
         merges: Accepted proposals made again, bit for bit, of the updates they name.
+        unmade: Rounds whose accepted proposal was not made again, for an update or a
+            state of the method that it follows from is gone.
         size_bytes: Bytes of weights hashed.
         unfit: Rounds whose proposal does not hold, and was not accepted.
         gone: Rounds whose proposal, or a part of it, is no longer held, and the outcome.
@@ -128,6 +130,7 @@ class Blobs:
 
     proposals: int
     merges: int
+    unmade: tuple[int, ...]
     size_bytes: int
     unfit: tuple[int, ...]
     gone: tuple[tuple[int, Outcome], ...]
@@ -176,8 +179,8 @@ def audit_blobs(
                 raise
             unfit.append(decision.round)
     weights.get(current)
-    merges = 0 if gone else _check_merges(experiment, decisions, weights, signer)
-    return Blobs(count, merges, size_bytes, tuple(unfit), tuple(gone))
+    merges, unmade = _check_merges(experiment, decisions, weights, signer)
+    return Blobs(count, merges, tuple(unmade), size_bytes, tuple(unfit), tuple(gone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,29 +206,49 @@ def _weights(recorded: Recorded, folder: Path) -> WeightsStore:
     return WeightsStore(store, schema)
 
 
+def _all_merges(recorded: Recorded, weights: WeightsStore) -> int:
+    """How many proposals of a run were accepted and made again: all of them, or it raises."""
+    merges, unmade = _check_merges(
+        recorded.experiment, recorded.decisions, weights, recorded.signer
+    )
+    for reason in unmade.values():
+        raise reason
+    return merges
+
+
 def _check_merges(
     experiment: Experiment,
     decisions: Sequence[Decision],
     weights: WeightsStore,
     signer: Signer | None,
-) -> int:
-    """Make every accepted proposal again from what it names; return how many there were.
+) -> tuple[int, dict[int, BlobMissing]]:
+    """Make every accepted proposal again from what it names.
+
+    Behind a gap the method's state is that which the next proposal accepted names, if held.
+
+    Returns:
+        How many there were, and why others, by round, cannot be made again any more.
 
     Raises:
         WrongMerge: One is not what its method makes of its updates.
-        StoreError: An update is missing or corrupt.
+        BlobCorrupt: An update is corrupt.
     """
     if experiment.method == PLAIN:
-        return 0
-    replay, merges = _Replay(experiment, []), 0
+        return 0, {}
+    replay, merges, unmade = _Replay(experiment, []), 0, dict[int, BlobMissing]()
     course = Course(method(experiment.method), replay, weights, signer)
     for decision in decisions:
         if decision.outcome is Outcome.ACCEPTED and decision.proposal is not None:
-            course.check(decision.proposal, decision)
-            merges += 1
+            try:
+                if not course.known:
+                    course.adopt(decision.proposal, len(decision.members))
+                course.check(decision.proposal, decision)
+                merges += 1
+            except BlobMissing as reason:
+                unmade[decision.round] = reason
         replay.decided.append(decision)
         course.follow()
-    return merges
+    return merges, unmade
 
 
 def _check_blobs(recorded: Recorded, folder: Path, weights: WeightsStore) -> tuple[int, int]:

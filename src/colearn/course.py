@@ -130,7 +130,7 @@ class Course:
             try:
                 proposal = self._weights.proposal(decision.proposal)
                 if accepted and not (self.known and proposal.state == self.digest):
-                    self._adopt(proposal.state, len(decision.members))
+                    self.adopt(decision.proposal, len(decision.members))
                 if accepted and foreseen is not None and foreseen[0] == decision.proposal:
                     state = foreseen[1]
                 else:
@@ -154,8 +154,14 @@ class Course:
         sat = workers(decision.rule, decision.current, decision.through, len(decision.members))
         self._worked = frozenset(named(decision.members, sat))
 
-    def _adopt(self, digest: str, members: int) -> None:
-        """Take a state as others have it; raises as `WeightsStore.get_state` does."""
+    def adopt(self, proposal: Digest, members: int) -> None:
+        """Take the state that an accepted proposal of so many members names, as it was before it.
+
+        Raises:
+            StoreError: It cannot be had.
+            WeightsError: It is none.
+        """
+        digest = self._weights.proposal(proposal).state
         self.state = self._weights.get_state(digest, members) if digest else {}
         self._digest, self.known = digest, True
 
@@ -335,8 +341,7 @@ class Course:
             if decision.outcome is not Outcome.ACCEPTED or decision.proposal is None:
                 continue
             try:
-                digest = self._weights.proposal(decision.proposal).state
-                self._adopt(digest, len(decision.members))
+                self.adopt(decision.proposal, len(decision.members))
             except (StoreError, WeightsError):
                 continue
             self._seen, self._current = index, bases[index]

@@ -22,6 +22,7 @@ from colearn.errors import (
 )
 from colearn.participant import Participant
 from colearn.records import Digest, Entry
+from colearn.rounds import progress
 from colearn.rules import Decision, Outcome, State
 from colearn.weights_store import WeightsStore
 
@@ -128,12 +129,10 @@ class _Progress:
         self._tell(entries, decisions)
         for watcher in self._watchers:
             watcher.read(state)
-        settled = [each for each in decisions if each.proposal is not None][: self._rounds]
-        accepted = [each.proposal for each in settled if each.outcome is Outcome.ACCEPTED]
-        before, self.model = self.model, (accepted or [self._ledger.experiment.initial])[-1] or ""
+        found = progress(self._ledger.experiment, decisions, self._rounds)
+        before, self.model, self.left = self.model, found.model, found.left
         if before != self.model:
             self._weights.forget(before)
-        self.left = self._rounds - len(settled)
         return not self.left
 
     def _tell(self, entries: Sequence[Entry], decisions: Sequence[Decision]) -> None:

@@ -15,6 +15,7 @@ from colearn.cli.options import LOCAL, Node
 from colearn.errors import ConfigError
 from colearn.experiment import Place
 from colearn.records import Vote
+from colearn.rounds import progress
 from colearn.rules import Decision, Outcome
 
 
@@ -87,21 +88,24 @@ def _audit_chain(experiment: Path, contract: str | None, store: str | None, node
         first_block=place.first_block,
         depth=chain.depth,
     )
+    reached = progress(agreement.experiment, found.decisions, agreement.rounds)
     votes = sum(isinstance(entry.event, Vote) for entry in found.entries)
     print(f"the contract at {place.address} holds")
     print(f"  experiment {agreement.experiment_digest}, as {experiment} says")
     print(f"  events     {len(found.entries)}, each allowed by the rules at its time")
-    print(f"  decisions  {_outcomes(found.decisions)}, recomputed from {votes} votes")
+    print(f"  decisions  {_outcomes(reached.counted)}, recomputed from {votes} votes")
+    if beyond := [each for each in found.decisions[len(reached.counted) :] if each.proposal]:
+        print(f"  beyond     {_outcomes(beyond)} after the last round agreed on: they do not count")
     print(f"  signatures {found.signatures} of collected votes checked; the rest are transactions")
     if blobs is None:
         print("  weights    not looked at: say where they are with --store")
     else:
         _print_blobs(
             audit_blobs(
-                agreement.experiment, agreement.schema, found.decisions, blobs, found.signer
+                agreement.experiment, agreement.schema, reached.counted, blobs, found.signer
             )
         )
-    print(f"  model      {found.state.current}")
+    print(f"  model      {reached.model}")
 
 
 def _print_blobs(blobs: Blobs) -> None:
@@ -110,6 +114,8 @@ def _print_blobs(blobs: Blobs) -> None:
     )
     if blobs.merges:
         print(f"  merges     {blobs.merges} accepted proposals made again, bit for bit")
+    if blobs.unmade:
+        print(f"  unmade     what they follow from is gone: rounds {_numbers(blobs.unmade)}")
     if blobs.unfit:
         print(f"  unfit      not accepted, and do not hold: rounds {_numbers(blobs.unfit)}")
     for outcome in Outcome:

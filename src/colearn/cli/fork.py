@@ -12,6 +12,7 @@ from colearn.cli.learners import learner_for
 from colearn.cli.options import LOCAL, Each, Node, Whole
 from colearn.drivers import open_blobs, open_ledger
 from colearn.errors import ConfigError
+from colearn.rounds import progress
 from colearn.weights_store import WeightsStore
 
 
@@ -51,13 +52,13 @@ def fork(
         if member not in state.members:
             raise ConfigError(f"{member} is no member: colearn members list {experiment}")
     remaining = tuple(member for member in state.members if member not in without)
-    decided = sum(each.proposal is not None for each in ledger.decisions())
+    found = progress(ledger.experiment, ledger.decisions(), agreement.rounds)
     made = learner_for(agreement, learner, (0, len(agreement.members)), data_dir)
-    made.mli_accept_weights(WeightsStore(open_blobs(store), agreement.schema).get(state.current))
+    made.mli_accept_weights(WeightsStore(open_blobs(store), agreement.schema).get(found.model))
     forked, initial = files.draw_up(
         made,
         task=agreement.task,
-        rounds=rounds or max(1, agreement.rounds - decided),
+        rounds=rounds or max(1, found.left),
         seed=agreement.seed,
         members=remaining,
         rule=state.rule,
@@ -65,11 +66,11 @@ def fork(
         options=agreement.options,
         privacy=agreement.privacy,
     )
-    forked = msgspec.structs.replace(forked, origin=state.current)
+    forked = msgspec.structs.replace(forked, origin=found.model)
     forked.experiment  # noqa: B018 - refuses too few members before anything is written
     files.write(out, forked, initial)
     print(f"{out}\n{files.weights_beside(out)}")
     print(f"\nThe experiment is {forked.experiment_digest}, of {len(remaining)} members,")
-    print(f"and begins with the model {state.current}.")
+    print(f"and begins with the model {found.model}.")
     print("\nPut it on a chain, and give both files to every member:")
     print(f"  colearn deploy {out} --rpc URL --key FILE")

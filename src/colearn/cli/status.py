@@ -12,7 +12,8 @@ from colearn.cli.feed import rule_text
 from colearn.cli.options import LOCAL, Node
 from colearn.committee import among
 from colearn.records import Entry
-from colearn.rules import Outcome, Phase, State
+from colearn.rounds import progress
+from colearn.rules import Phase, State
 
 _BITS = ("approve", "reject", "abstain")
 _WAITS_FOR = {
@@ -61,21 +62,19 @@ def status(
     agreement = files.read(experiment)
     ledger = open_ledger(agreement, node.chain)
     state, entries, now = ledger.view(), ledger.events(), ledger.now()
-    decisions = ledger.decisions()
-    settled = [each for each in decisions if each.proposal is not None]
-    accepted = sum(each.outcome is Outcome.ACCEPTED for each in settled)
-    over = len(settled) >= agreement.rounds
+    found = progress(ledger.experiment, ledger.decisions(), agreement.rounds)
+    decided, accepted, over = len(found.settled), len(found.accepted), not found.left
     standings = [standing(member, state, entries, over=over) for member in state.members]
     if json:
-        found = {
+        said = {
             "experiment": agreement.experiment_digest,
             "contract": ledger.address,
             "now": now,
             "round": state.round,
             "rounds": agreement.rounds,
-            "decided": len(settled),
+            "decided": decided,
             "accepted": accepted,
-            "model": state.current,
+            "model": found.model,
             "proposal": state.proposal,
             "phase": "over" if over else state.phase.value,
             "rule": state.rule,
@@ -83,12 +82,12 @@ def status(
             "deadline": state.deadline,
             "members": standings,
         }
-        print(msgspec.json.encode(found, enc_hook=str).decode())
+        print(msgspec.json.encode(said, enc_hook=str).decode())
         return
     print(f"experiment  {agreement.experiment_digest}")
     print(f"contract    {ledger.address}")
-    print(f"decided     {len(settled)} of {agreement.rounds} proposals, {accepted} accepted")
-    print(f"model       {state.current}")
+    print(f"decided     {decided} of {agreement.rounds} proposals, {accepted} accepted")
+    print(f"model       {found.model}")
     print(f"rule        {rule_text(state.rule)}")
     if over:
         print("round       none: all rounds are over\n")
