@@ -2,12 +2,13 @@
 
 Run as ``python benchmarks/privacy_steps.py``: the same model and optimiser train the same
 number of steps on batches of the same size (Poisson's, on average), in turn; the time is the
-processor's, on one thread, for a whole training, from the current weights to the tensors handed
+processor's, on one core, for a whole training, from the current weights to the tensors handed
 out. Opacus by itself, its loader and noise included, is timed on the same models, beside.
 """
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -202,6 +203,7 @@ def compare(
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # JAX counts no threads but cores
     print(f"{'milliseconds a step, batch 64':34}{'plain':>8}{'private':>9}{'ratio':>8}{'limit':>7}"
           f"{'Opacus':>17}")  # fmt: skip
     with threadpool_limits(1):
