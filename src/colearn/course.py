@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import NamedTuple, Protocol
 
-from colearn.committee import among, named, workers
+from colearn.committee import named, workers
 from colearn.errors import BadSignature, ConfigError, StoreError, WeightsError, WrongMerge
 from colearn.ml_interface import Weights
 from colearn.protocols import Method, Signer, Tensors, Trained
 from colearn.records import PLAIN, Digest, Experiment, Proposal, Update
 from colearn.rules import Decision, Outcome
 from colearn.schema import Schema
-from colearn.state import State
+from colearn.state import Turn
 from colearn.weights_store import WeightsStore
 
 
@@ -154,13 +154,13 @@ class Course:
             and bool(update.weights)
         )
 
-    def sound(self, update: Update, live: State | Decision) -> bool:
+    def sound(self, update: Update, live: Turn) -> bool:
         """Whether an update is of the live round, from everyone's model and state; or late.
 
         It must be a member's, whom its round asked for one.
         """
         if (update.round, update.base, update.state) == (live.round, self._current, self.digest):
-            if not among(update.sender, live.members, live.workers):
+            if update.sender not in live.at_work:
                 return False
         elif update.sender not in live.members or not self.late(update, live.round):
             return False
@@ -173,7 +173,7 @@ class Course:
                 return False
         return True
 
-    def check_updates(self, proposal: Proposal, live: State | Decision) -> None:
+    def check_updates(self, proposal: Proposal, live: Turn) -> None:
         """Check that a proposal of the live round names a method's state and updates that hold.
 
         Raises:
@@ -209,7 +209,7 @@ class Course:
         base = self._weights.get(self._current).weights
         return self.method.merge(base, self.state, self.trained(updates))
 
-    def check(self, digest: Digest, live: State | Decision) -> None:
+    def check(self, digest: Digest, live: Turn) -> None:
         """Check that a proposal of the live round is what its method makes of its updates.
 
         Raises:
@@ -224,7 +224,7 @@ class Course:
         if found is not None:
             raise found
 
-    def _check(self, digest: Digest, live: State | Decision) -> WrongMerge | None:
+    def _check(self, digest: Digest, live: Turn) -> WrongMerge | None:
         proposal = self._weights.proposal(digest)
         try:
             self.check_updates(proposal, live)
