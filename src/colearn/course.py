@@ -7,6 +7,7 @@ Participants of one process share one course, and so the work.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import RLock
 from typing import NamedTuple, Protocol
 
@@ -120,7 +121,7 @@ class Course:
             self.check_updates(proposal, decision)
             updates = self.trained(proposal.merged)
             base = self._weights.get(self._current).weights
-            merged = self._weights.get(decision.proposal).weights if accepted else None
+            merged = self._accepted(proposal, decision.proposal, base, updates) if accepted else None
         except (StoreError, WeightsError):
             pass
         else:
@@ -134,6 +135,16 @@ class Course:
             for digest in set(self._kept) - set(latest):
                 self._weights.drop_state(digest)
             self._kept = latest
+
+    def _accepted(
+        self, proposal: Proposal, digest: Digest, base: Tensors, updates: Sequence[Trained]
+    ) -> Tensors:
+        """M′ as accepted; who rested makes it of the updates, and need not fetch it."""
+        if not self._weights.holds(proposal.weights):
+            with suppress(WeightsError):  # a merge that is not true, and was accepted
+                made = self.method.merge(base, self.state, updates)
+                self._weights.put_weights(Weights(made))
+        return self._weights.get(digest).weights
 
     def trained(self, updates: Sequence[Update]) -> list[Trained]:
         """Updates with their weights, in the order given; raises as `WeightsStore.get` does."""

@@ -115,6 +115,10 @@ class WeightsStore:
         """
         return self._put(weights)[1]
 
+    def holds(self, content: Digest) -> bool:
+        """Whether weights of which the bytes hash to this are at hand."""
+        return content in self._tensors
+
     def proposal(self, digest: Digest) -> Proposal:
         """The proposal record of that digest.
 
