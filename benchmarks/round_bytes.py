@@ -3,7 +3,8 @@
 Members of one process with a server, board and store each, as on machines of their own;
 notes and weights go over HTTP on loopback, with real signatures and collected ballots. The
 ledger is a local one and is not counted, nor are the addresses that members tell each
-other once. Training moves every number by chance and testing approves.
+other once. Training moves every number by chance and testing approves. With a committee,
+those drawn and the proposer train and vote.
 
     python benchmarks/round_bytes.py     # needs the extra `evm`, for the signatures
 """
@@ -28,7 +29,7 @@ from colearn.methods import method as named
 from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
 from colearn.network import Network
 from colearn.participant import Participant
-from colearn.records import PLAIN, Ballot, Entry, Experiment, Propose, Vote
+from colearn.records import PLAIN, Ballot, Entry, Experiment, Propose, Rule, Vote
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
@@ -69,7 +70,7 @@ class Collecting(LocalLedger):
         return self.submit(propose, *votes)
 
 
-def measure(name: str, members: int, size_bytes: int) -> float:
+def measure(name: str, members: int, size_bytes: int, committee: int = 0) -> float:
     """Bytes sent in a round, on average, all members together."""
     keys = {
         to_checksum_address(keccak(key.public_key.format(compressed=False)[1:])[-20:]): key.secret
@@ -79,7 +80,13 @@ def measure(name: str, members: int, size_bytes: int) -> float:
     schema = Schema.of(initial.weights)
     first = WeightsStore(MemoryStore(), schema).put(initial, round_index=0, sender="", base="")
     ledger = Collecting(
-        Experiment(members=tuple(keys), initial=first, schema=schema.digest, method=name)
+        Experiment(
+            members=tuple(keys),
+            initial=first,
+            schema=schema.digest,
+            rule=Rule(committee=committee),
+            method=name,
+        )
     )
     with ExitStack() as opened:
         participants = []
@@ -131,12 +138,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=float, default=1.0, help="of weights, P")
     parser.add_argument("--members", type=int, nargs="*", default=[5, 10])
+    parser.add_argument("--committee", type=int, default=0, help="members drawn; 0: all vote")
+    parser.add_argument("--methods", nargs="*", default=list(ALLOWED))
     options = parser.parse_args()
     size_bytes = round(options.megabytes * 1e6)
     count_sent_bytes()
     for members in options.members:
-        for name, allowed in ALLOWED.items():
-            took = measure(name, members, size_bytes) / size_bytes
+        for name in options.methods:
+            allowed = ALLOWED[name]
+            took = measure(name, members, size_bytes, options.committee) / size_bytes
             factor = {"(n-1)": 1, "2(n-1)": 2, "n(n-1)": members}[allowed] * (members - 1)
             print(
                 f"n = {members:2}  {name:8} {took:6.2f} P   allowed {allowed} P = {factor} P"

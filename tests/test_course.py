@@ -17,6 +17,7 @@ from colearn.methods import method
 from colearn.records import Choice, Experiment, Propose, Rule, Update, Vote
 from colearn.rules import Outcome
 from colearn.stores.memory import MemoryStore
+from colearn.stores.overlay import Overlay
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 
@@ -465,3 +466,18 @@ def test_a_committee_merges_updates_of_those_drawn():
     assert not net.course.late(updates[out], 1)
     assert not net.course.sound(updates[out], live)
     net.check(net.proposal([updates[late]]))
+
+
+def test_who_rests_makes_the_accepted_model_of_the_updates():
+    """A member that did not check a proposal follows it, state and all, without fetching M′."""
+    net = Net(Averaging())
+    schema = Schema.of({"guess": np.zeros(1)})
+    resting = Course(net.course.method, net.ledger, WeightsStore(Overlay(net.store), schema))
+    updates = [net.update("a", 1.0), net.update("b", 2.0)]
+    digest = net.proposal(updates)
+    net.decide(digest, YES, YES)
+    assert net.ledger.view().current == digest
+    net.store.drop(net.weights.proposal(digest).weights)
+    resting.follow()
+    assert resting.state == net.course.state
+    assert resting.digest == net.course.digest

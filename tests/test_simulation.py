@@ -103,7 +103,7 @@ def test_a_contract_decides_what_the_local_ledger_decides(optional, method):
         collective = simulate(settings).collective
         told[ledger] = [
             (
-                replace(each.decision, proposal=None),
+                replace(each.decision, proposal=None, current=""),
                 each.votes,
                 collective._weights.proposal(each.model).weights,
                 each.score,

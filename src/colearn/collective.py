@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from colearn.boards.local import LocalBoard
-from colearn.committee import named as members_of
 from colearn.course import Course, check_merges
 from colearn.duty import Action, candidate
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch
@@ -297,7 +296,7 @@ class Collective:
         """What a proposal's weights would cost on a network, in bytes."""
         if proposal.merged:  # all fetch the updates and make M′ of them, to follow the method
             return sum(each.size_bytes for each in proposal.merged) * (len(decision.members) - 1)
-        at_work = frozenset(members_of(decision.members, decision.workers))
+        at_work = decision.at_work
         behind = at_work - self._up_to_date  # who rested, and fetches M first
         if decision.outcome is Outcome.ACCEPTED:
             self._up_to_date = at_work

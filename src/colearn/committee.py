@@ -47,12 +47,12 @@ def workers(rule: Rule, current: Digest, round_index: int, members: int) -> int:
 
 def named(members: Sequence[str], bitmap: int) -> list[str]:
     """The members that a bitmap stands for, in order."""
-    return [member for index, member in enumerate(members) if bitmap >> index & 1]
-
-
-def among(member: str, members: Sequence[str], bitmap: int) -> bool:
-    """Whether a bitmap stands for this member, too."""
-    return member in members and bool(bitmap >> members.index(member) & 1)
+    found = []
+    while bitmap:
+        lowest = bitmap & -bitmap
+        found.append(members[lowest.bit_length() - 1])
+        bitmap ^= lowest
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -7,10 +7,11 @@ Participants of one process share one course, and so the work.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import RLock
 from typing import NamedTuple, Protocol
 
-from colearn.committee import among, named, workers
+from colearn.committee import named, workers
 from colearn.errors import (
     BadSignature,
     BlobMissing,
@@ -24,7 +25,7 @@ from colearn.protocols import Method, Signer, Tensors, Trained
 from colearn.records import PLAIN, Digest, Experiment, Proposal, Update
 from colearn.rules import Decision, Outcome
 from colearn.schema import Schema
-from colearn.state import State
+from colearn.state import Turn
 from colearn.weights_store import WeightsStore
 
 
@@ -165,7 +166,7 @@ class Course:
         self.state = self._weights.get_state(digest, members) if digest else {}
         self._digest, self.known = digest, True
 
-    def foresee(self, digest: Digest, live: State) -> Tensors:
+    def foresee(self, digest: Digest, live: Turn) -> Tensors:
         """The state after the live round, if this proposal is accepted in it.
 
         Raises:
@@ -178,14 +179,24 @@ class Course:
                 self._foreseen = digest, self._after(digest, live, accepted=True)
             return self._foreseen[1]
 
-    def _after(self, digest: Digest, live: State | Decision, *, accepted: bool) -> Tensors:
+    def _after(self, digest: Digest, live: Turn, *, accepted: bool) -> Tensors:
         """The state after a proposal of the live round is decided."""
         proposal = self._weights.proposal(digest)
         self.check_updates(proposal, live)
         updates = self.trained(proposal.merged)
         base = self._weights.get(self._current).weights
-        merged = self._weights.get(digest).weights if accepted else None
+        merged = self._accepted(proposal, digest, base, updates) if accepted else None
         return self.method.advance(base, self.state, updates, merged)
+
+    def _accepted(
+        self, proposal: Proposal, digest: Digest, base: Tensors, updates: Sequence[Trained]
+    ) -> Tensors:
+        """M′ as accepted; who rested makes it of the updates, and need not fetch it."""
+        if not self._weights.holds(proposal.weights):
+            with suppress(WeightsError):  # a merge that is not true, and was accepted
+                made = self.method.merge(base, self.state, updates)
+                self._weights.put_weights(Weights(made))
+        return self._weights.get(digest).weights
 
     def trained(self, updates: Sequence[Update]) -> list[Trained]:
         """Updates with their weights, in the order given; raises as `WeightsStore.get` does."""
@@ -206,13 +217,13 @@ class Course:
             and bool(update.weights)
         )
 
-    def sound(self, update: Update, live: State | Decision) -> bool:
+    def sound(self, update: Update, live: Turn) -> bool:
         """Whether an update is of the live round, from everyone's model and state; or late.
 
         It must be a member's, whom its round asked for one.
         """
         if (update.round, update.base, update.state) == (live.round, self._current, self.digest):
-            if not among(update.sender, live.members, live.workers):
+            if update.sender not in live.at_work:
                 return False
         elif update.sender not in live.members or not self.late(update, live.round):
             return False
@@ -225,7 +236,7 @@ class Course:
                 return False
         return True
 
-    def check_updates(self, proposal: Proposal, live: State | Decision) -> None:
+    def check_updates(self, proposal: Proposal, live: Turn) -> None:
         """Check that a proposal of the live round names a method's state and updates that hold.
 
         Raises:
@@ -256,7 +267,7 @@ class Course:
                     "by a member that was to train"
                 )
 
-    def check_whole(self, digest: Digest, live: State, held: Sequence[Update]) -> None:
+    def check_whole(self, digest: Digest, live: Turn, held: Sequence[Update]) -> None:
         """Check that a proposal of the live round leaves out few updates that were there for it.
 
         Its proposer may honestly lack some, and whoever trained may show it none and tell the
@@ -292,7 +303,7 @@ class Course:
         base = self._weights.get(self._current).weights
         return self.method.merge(base, self.state, self.trained(updates))
 
-    def check(self, digest: Digest, live: State | Decision) -> None:
+    def check(self, digest: Digest, live: Turn) -> None:
         """Check that a proposal of the live round is what its method makes of its updates.
 
         Raises:
@@ -312,7 +323,7 @@ class Course:
         if found is not None:
             raise found
 
-    def _check(self, digest: Digest, live: State | Decision) -> WrongMerge | None:
+    def _check(self, digest: Digest, live: Turn) -> WrongMerge | None:
         proposal = self._weights.proposal(digest)
         try:
             self.check_updates(proposal, live)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from colearn.committee import among, named, workers
+from colearn.committee import named, workers
 from colearn.records import Ballot, Candidate, Choice, Digest, Note, Update
 from colearn.rules import eligible, tally
 from colearn.state import Outcome, Phase, State
@@ -70,11 +70,11 @@ class Duty(NamedTuple):
             now: Ledger time, in seconds.
             patient: Go on waiting for ballots though the outcome is certain.
         """
-        if not among(self.member, state.members, state.workers):
+        if self.member not in state.at_work:
             return None
         proposing = state.proposer == self.member
         if state.proposal is not None:
-            return _due_vote(state, state.members.index(self.member))
+            return _due_vote(state, state.places[self.member])
         collects = self.collecting(state)
         if not (self.all_train or collects):
             return Action.PROPOSE if proposing else None
@@ -100,12 +100,11 @@ class Duty(NamedTuple):
         if not self.all_train:
             return self.member == state.members[following % len(state.members)]
         asked = workers(state.rule, expected, following, len(state.members))
-        return among(self.member, state.members, asked)
+        return self.member in named(state.members, asked)
 
     def rests(self, state: State) -> bool:
         """Whether it was not drawn, so that the live round asks nothing of it."""
-        drawn = among(self.member, state.members, state.workers)
-        return bool(state.rule.committee) and not drawn
+        return bool(state.rule.committee) and self.member not in state.at_work
 
     def collecting(self, state: State) -> bool:
         """Whether votes of this round are collected: not where they are secret."""
@@ -122,7 +121,7 @@ class Duty(NamedTuple):
         if not self.all_train or now >= _patience(state, 1):
             return True
         given = {note.sender for note in notes if isinstance(note, Update)}
-        return given.issuperset(named(state.members, state.workers))
+        return given >= state.at_work
 
 
 def candidate(state: State, notes: Sequence[Note]) -> Digest | None:
@@ -146,7 +145,7 @@ def ballots_of(state: State, notes: Sequence[Note]) -> Iterator[Ballot]:
 def _ballots_enough(state: State, notes: Sequence[Note], now: int, *, patient: bool) -> bool:
     bitmaps = dict.fromkeys(Choice, 0)
     for ballot in ballots_of(state, notes):
-        bitmaps[ballot.choice] |= 1 << state.members.index(ballot.sender)
+        bitmaps[ballot.choice] |= 1 << state.places[ballot.sender]
     counted = msgspec.structs.replace(
         state,
         approve=bitmaps[Choice.APPROVE],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cached_property
 
 import msgspec
 
-from colearn.committee import voters, workers
+from colearn.committee import named, voters, workers
 from colearn.records import Change, Digest, Experiment, Rotate, Rule
 
 
@@ -28,50 +29,68 @@ class Phase(Enum):
     REVEALING = "revealing"
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A round, and who works in it.
+
+    Attributes:
+        round: Its number.
+        members: In join order.
+        rule: The rule of this round.
+        current: Digest of the proposal accepted last before it: everyone's model M.
+    """
+
+    round: int
+    members: tuple[str, ...]
+    rule: Rule
+    current: Digest
+
+    @property
+    def proposer(self) -> str:
+        """Whose turn it is."""
+        return self.members[self.round % len(self.members)]
+
+    @cached_property
+    def voters(self) -> int:
+        """Bitmap of the members that may vote."""
+        return voters(self.rule, self.current, self.round, len(self.members))
+
+    @cached_property
+    def workers(self) -> int:
+        """Bitmap of these and the proposer."""
+        return workers(self.rule, self.current, self.round, len(self.members))
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Each member's place among them."""
+        return {member: index for index, member in enumerate(self.members)}
+
+    @cached_property
+    def at_work(self) -> frozenset[str]:
+        """The names of these."""
+        return frozenset(named(self.members, self.workers))
+
+
+class Decision(Turn, frozen=True, kw_only=True):
     """How a round ended.
 
     Attributes:
-        round: The round.
         through: The last round covered: above ``round`` only for a run of rounds
             in which nobody proposed.
         outcome: Accepted, rejected or expired.
         proposal: Digest of the proposal; None if there was none.
-        members: The members of this round, in order.
-        rule: The rule of this round.
-        current: Digest of the proposal accepted last before it.
         approve: Bitmap of approvals that counted; likewise ``reject``, ``abstain``.
         needed: Approvals that were needed.
         eligible: Members that could vote.
     """
 
-    round: int
     through: int
     outcome: Outcome
     proposal: Digest | None
-    members: tuple[str, ...]
-    rule: Rule
-    current: Digest
     approve: int = 0
     reject: int = 0
     abstain: int = 0
     needed: int
     eligible: int
-
-    @property
-    def proposer(self) -> str:
-        """Whose turn it was."""
-        return self.members[self.round % len(self.members)]
-
-    @property
-    def voters(self) -> int:
-        """Bitmap of the members that could vote."""
-        return voters(self.rule, self.current, self.round, len(self.members))
-
-    @property
-    def workers(self) -> int:
-        """Bitmap of these and the proposer."""
-        return workers(self.rule, self.current, self.round, len(self.members))
 
     @property
     def approvals(self) -> int:
@@ -100,14 +119,10 @@ class Poll(msgspec.Struct, frozen=True):
     commitments: tuple[Digest | None, ...]
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(Turn, frozen=True, kw_only=True):
     """All that the rules remember.
 
     Attributes:
-        members: In join order.
-        rule: The rule of this round.
-        current: Digest of the proposal accepted last: everyone's model M.
-        round: Number of the live round.
         opened: Ledger time at which it opened, in seconds.
         proposal: Digest of its proposal, once there is one.
         proposed: Ledger time of the proposal.
@@ -120,10 +135,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         scheduled: Changes that take effect when the next round opens.
     """
 
-    members: tuple[str, ...]
-    rule: Rule
-    current: Digest
-    round: int
     opened: int
     proposal: Digest | None = None
     proposed: int = 0
@@ -135,21 +146,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     last: Poll | None = None
     endorsed: tuple[Change | None, ...]
     scheduled: tuple[Change | Rotate, ...] = ()
-
-    @property
-    def proposer(self) -> str:
-        """Whose turn it is."""
-        return self.members[self.round % len(self.members)]
-
-    @property
-    def voters(self) -> int:
-        """Bitmap of the members that may vote."""
-        return voters(self.rule, self.current, self.round, len(self.members))
-
-    @property
-    def workers(self) -> int:
-        """Bitmap of these and the proposer."""
-        return workers(self.rule, self.current, self.round, len(self.members))
 
     @property
     def phase(self) -> Phase:

@@ -70,7 +70,10 @@ def step_together(members: Sequence[MemberT], run: Map[MemberT] = map) -> list[A
     first = members[0]
     ledger, board = first.ledger, first.board
     state, notes, now = seen(first)
-    due = {each: action for each in members if (action := each.due(state, notes, now)) is not None}
+    asked = members
+    if state.rule.committee:  # of a thousand members few have anything to do
+        asked = [each for each in members if each.duty.member in state.at_work]
+    due = {each: action for each in asked if (action := each.due(state, notes, now)) is not None}
     done = list(run(lambda member: member.work(due[member], state, notes), list(due)))
     try:
         _submit(ledger, done)

@@ -16,6 +16,7 @@ from colearn.compact import compact, compact_schema, restored
 from colearn.errors import (
     BlobCorrupt,
     ConfigError,
+    SchemaMismatch,
     StoreError,
     WeightsError,
     WrongHeader,
@@ -43,7 +44,7 @@ class WeightsStore:
 
     def __init__(self, store: Store, schema: Schema) -> None:
         self._store = store
-        self._schema = schema
+        self._schema = self._last_state = schema
         self._proposals: dict[Digest, Proposal] = {}
         self._tensors: dict[Digest, Weights] = {}
         self._restored: dict[tuple[Digest, Digest], Weights] = {}
@@ -113,6 +114,10 @@ class WeightsStore:
             NotFinite: A tensor holds NaN or infinity.
         """
         return self._put(weights)[1]
+
+    def holds(self, content: Digest) -> bool:
+        """Whether weights of which the bytes hash to this are at hand."""
+        return content in self._tensors
 
     def proposal(self, digest: Digest) -> Proposal:
         """The proposal record of that digest.
@@ -220,7 +225,11 @@ class WeightsStore:
 
     def put_state(self, tensors: Tensors) -> Digest:
         """Store a method's state, for who joins late."""
-        encoded = encode_weights(tensors, Schema.of(tensors))
+        try:
+            encoded = encode_weights(tensors, self._last_state)
+        except SchemaMismatch:
+            self._last_state = Schema.of(tensors)
+            encoded = encode_weights(tensors, self._last_state)
         return self._store.put(encoded.parts)
 
     def get_state(self, digest: Digest, members: int) -> Tensors:

@@ -213,7 +213,7 @@ def test_interrupt_keeps_everything(tmp_path):
     [
         (["demo", "--learnes", "3"], "--learners"),
         (["demo", "digit"], "digits"),
-        (["demo", "--learners", "1"], "2 to 256"),
+        (["demo", "--learners", "1"], "2 to 4096"),
         (["demo", "--learners", "0"], "learners"),
         (["demo", "--learners", "five"], "five"),
         (["demo", "--rounds", "0"], "at least 1"),

@@ -10,7 +10,6 @@ import msgspec
 from colearn import experiment as files
 from colearn.cli.feed import rule_text
 from colearn.cli.options import LOCAL, Node
-from colearn.committee import among
 from colearn.records import Entry
 from colearn.rounds import progress
 from colearn.rules import Phase, State
@@ -108,7 +107,7 @@ def standing(member: str, state: State, entries: list[Entry], *, over: bool = Fa
     return Standing(
         member=member,
         role=role,
-        drawn=among(member, state.members, state.workers),
+        drawn=member in state.at_work,
         vote=cast,
         committed=committed,
         missing_since=None if cast else since,
@@ -121,7 +120,7 @@ def _role(member: str, state: State, *, committed: bool) -> tuple[str, int | Non
     proposing = member == state.proposer
     if state.phase is Phase.PROPOSING:
         return ("propose", state.opened) if proposing else ("", None)
-    if not among(member, state.members, state.voters):
+    if not state.voters >> state.members.index(member) & 1:
         return "", None
     if state.phase is Phase.REVEALING:  # who has not committed has no vote any more
         return ("reveal", state.revealing) if committed else ("", None)

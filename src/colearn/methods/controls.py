@@ -74,11 +74,11 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     if (strength is not None and not strength) or diverged(base, state, updates, center):
         return {_STRENGTH: np.array(0.0)}
     controls = {key: recall(state, key) or {} for key in _keys(state)}
-    for update in updates:
-        controls[_key(update.member)] = _control(base, state, update)
+    fresh = {_key(update.member): _control(base, state, update) for update in updates}
+    controls |= fresh
     moves = [controls[key] for key in sorted(controls)]
     result = record(_CENTER, center(moves, [1.0 / len(moves)] * len(moves)), base)
-    for key, each in controls.items():
+    for key, each in fresh.items():
         result |= record(key, each, base)
     if strength is None and (found := _spreads(base, state, updates, center)) is not None:
         now, before = found
@@ -86,7 +86,10 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
         strength = np.array(min(max(_GAIN * closer, 0.0), 1.0))
     if strength is not None:
         result[_STRENGTH] = strength
-    return result if is_finite(result) else {_STRENGTH: np.array(0.0)}
+    if not is_finite(result):
+        return {_STRENGTH: np.array(0.0)}
+    kept = {name: held for name, held in state.items() if name.startswith(f"{_CONTROL}/")}
+    return kept | result
 
 
 def common(

@@ -6,6 +6,8 @@ The move ``control/alice`` over the tensors ``b`` and ``w`` is held as
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,15 +17,22 @@ from colearn.protocols import Tensors
 State = dict[str, NDArray[np.generic]]
 
 
+class Memory(State):
+    """A state of which is known over which tensors its moves are: nobody has to look for them."""
+
+    def __init__(self, state: State, names: Iterable[str]) -> None:
+        super().__init__(state)
+        self.names = tuple(names)
+
+
 def recall(state: Tensors, key: str) -> Move | None:
     """The move held under a key, or None."""
     start = f"{key}/"
-    found = {
-        name.removeprefix(start): tensor.astype(np.float64)
-        for name, tensor in state.items()
-        if name.startswith(start)
-    }
-    return found or None
+    if isinstance(state, Memory):
+        held = [name for name in state.names if f"{start}{name}" in state]
+    else:
+        held = [name.removeprefix(start) for name in state if name.startswith(start)]
+    return {name: state[f"{start}{name}"].astype(np.float64) for name in held} or None
 
 
 def record(key: str, move: Move, like: Tensors) -> State:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colearn.kinds import counts, statistics
+from colearn.kinds import counts, statistics, trained
 from colearn.methods import controls
 from colearn.methods.centers import Center
-from colearn.methods.memory import State, is_finite, recall, record
+from colearn.methods.memory import Memory, State, is_finite, recall, record
 from colearn.methods.moves import (
     Move,
     as_in,
@@ -88,7 +88,7 @@ class Merged:
                 result = remembered if is_finite(remembered) else {}
         if self.control is not None:
             result |= controls.advance(base, state, updates, self.control)
-        return result
+        return Memory(result, trained(base))
 
     def _step(
         self, base: Tensors, state: Tensors, updates: Sequence[Trained], shares: Sequence[float]
