@@ -24,7 +24,8 @@ ROBUST = {
     "trimmed": partial(centers.trimmed_mean, trim=0.3),
     "geometric": centers.geometric_median,
     "krum": partial(centers.multi_krum, liars=0.3),
-    "nearby": partial(centers.nearby_mean, reach=2.0),
+    "nearby": partial(centers.nearby_mean, trust=2.0, reach=2.0),
+    "drawn in": partial(centers.nearby_mean, trust=1.0, reach=2.5),
 }
 
 
@@ -95,3 +96,12 @@ def test_krum_keeps_the_closest():
     other = {"w": np.array([-9.0, 9.0]), "b": np.array([[9.0]])}
     found = centers.multi_krum([far, *HONEST, other], EQUAL, liars=0.3)
     assert distance(found, centers.equal_mean(HONEST)) == 0
+
+
+def test_nearby_mean_draws_in_what_lies_between_trust_and_reach():
+    """Of seven around 0 the one at 2 counts as if at 1, and the one at 9 not at all."""
+    moves = [{"w": np.array([number])} for number in (-1.0, -1.0, -1.0, 0.0, 1.0, 2.0, 9.0)]
+    drawn_in = centers.nearby_mean(moves, EQUAL, trust=1.0, reach=2.5)
+    assert drawn_in["w"] == pytest.approx(-1 / 6, abs=1e-5)
+    as_they_are = centers.nearby_mean(moves, EQUAL, trust=2.5, reach=2.5)
+    assert as_they_are["w"] == pytest.approx(0.0, abs=1e-5)

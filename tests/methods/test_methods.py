@@ -239,6 +239,24 @@ def test_shield_leaves_out_what_lies_far_away():
     assert digest(shield.merge(BASE, {}, lied)) == digest(shield.merge(BASE, {}, honest[2:]))
 
 
+def test_shield_hears_an_unusual_member_and_no_liar():
+    """One at two median distances moves the common control of seven; one at a hundred does not."""
+    usual = (-1.0, -1.0, -1.0, 0.0, 1.0, 1.0)
+    shield = method("shield")
+
+    def common(last):
+        given = [
+            Trained(f"m{place}", BASE | {"b": BASE["b"] + by}, 4, 1)
+            for place, by in enumerate((*usual, last))
+        ]
+        state = shield.advance(BASE, {}, given, BASE)
+        return float(state["center/b"].mean())
+
+    mean_of_usual = sum(usual) / 6 / 4
+    assert common(100.0) == pytest.approx(mean_of_usual, abs=1e-5)
+    assert common(2.0) == pytest.approx((sum(usual) + 1.0) / 7 / 4, abs=1e-5)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_state_is_bounded_and_names_are_in_any_order(name):
     """A state read back in another order gives the same bits, and does not grow over rounds."""

@@ -26,8 +26,8 @@ METHODS: dict[str, Method] = {
         Merged("fast", mean, control=mean, momentum=0.6, by_samples=True),
         Merged(
             "shield",
-            partial(nearby_mean, reach=2.0),
-            control=partial(nearby_mean, reach=1.5),
+            partial(nearby_mean, trust=2.0, reach=2.0),
+            control=partial(nearby_mean, trust=1.0, reach=2.5),
             momentum=0.6,
         ),
         Merged("average", mean, by_samples=True),

@@ -83,20 +83,42 @@ def multi_krum(moves: Sequence[Move], shares: Sequence[float], *, liars: float) 
     return equal_mean([moves[index] for index in best])
 
 
-def nearby_mean(moves: Sequence[Move], shares: Sequence[float], *, reach: float) -> Move:
+def nearby_mean(
+    moves: Sequence[Move],
+    shares: Sequence[float],
+    *,
+    trust: float,
+    reach: float,
+) -> Move:
     """The mean of the moves around the geometric median.
+
+    What lies near counts as it is; what lies farther is drawn in, as in centred clipping
+    (arXiv 2012.10333); what lies out of reach is left out (Hampel's three-part estimate,
+    doi 10.1080/01621459.1974.10482962).
 
     Args:
         moves: The moves.
         shares: Not heeded.
+        trust: How far away a move counts as it is, in median distances; one that lies
+            farther away is drawn in to there.
         reach: How far away a move may lie, in median distances.
     """
     center = geometric_median(moves, shares)
     distances = [distance(each, center) for each in moves]
-    bound = reach * float(middle([np.array(each) for each in distances]))
+    typical = float(middle([np.array(each) for each in distances]))
     return equal_mean(
-        [each for each, far in zip(moves, distances, strict=True) if far <= bound] or [center]
+        [
+            each if far <= trust * typical else _between(center, each, trust * typical / far)
+            for each, far in zip(moves, distances, strict=True)
+            if far <= reach * typical
+        ]
+        or [center]
     )
+
+
+def _between(one: Move, other: Move, share: float) -> Move:
+    """The move that lies a share of the way from one to the other."""
+    return total(((1.0 - share, one), (share, other)))
 
 
 def equal_mean(moves: Sequence[Move]) -> Move:
