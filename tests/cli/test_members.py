@@ -10,7 +10,7 @@ from evm import KEYS, NAMES, begin_again, chain
 from colearn import experiment as files
 from colearn.cli import main, members
 from colearn.ledgers.ethereum import EthereumLedger
-from colearn.records import Experiment, Pass, Rule, SetRule, digest_of
+from colearn.records import AddMember, Endorse, Experiment, Pass, Rule, SetRule, digest_of
 
 ADA, BOB, CYD = GROUP = NAMES[:3]
 DIGEST = digest_of([b"p"])
@@ -76,6 +76,68 @@ def test_members_have_a_committee_vote(said):
     assert "enough members want it: change committee from 0 to 2, from the next round on" in text
     said.ledger.submit(Pass(0, ADA))
     assert said.ledger.view().rule.committee == 2
+
+
+def test_the_list_tells_who_wants_what_and_what_is_to_come(said):
+    """Each change with the members that voted for it; what is decided, with its round."""
+    said(ADA, "rule", "--threshold", "2/3")
+    said(CYD, "vote", "1")
+    said(BOB, "remove", CYD)
+    text = said(ADA, "list")[1]
+    assert text.split()[:3] == list(GROUP)
+    assert f"1  change threshold from 1/2 to 2/3  (2 of 3)\n       {ADA}\n       {CYD}" in text
+    assert f"2  remove {CYD}  (1 of 3)\n       {BOB}" in text
+    assert "from round" not in text
+    said(BOB, "vote", "1")
+    said(ADA, "rule", "--quorum", "1/2", "--threshold", "3/4")
+    said.ledger.submit(Endorse(CYD, AddMember(NAMES[7])))
+    text = said(ADA, "list")[1]
+    assert "from round 1 on:\n  change threshold from 1/2 to 2/3\n" in text
+    assert "1  change threshold from 2/3 to 3/4, quorum from 0 to 1/2  (1 of 3)" in text
+    assert f"2  add {NAMES[7]}  (1 of 3)\n       {CYD}" in text
+    said.ledger.submit(Pass(0, ADA))
+    assert said(ADA, "list")[1].split() == list(GROUP)
+
+
+def test_a_rotation_to_come_is_listed(said):
+    """A member's new key takes its place with the next round, and that is told."""
+    said(BOB, "rotate", NAMES[5])
+    assert f"{BOB} gives its place to its new key {NAMES[5]}" in said(ADA, "list")[1]
+
+
+def test_a_round_that_ends_at_once_is_no_failure(said, monkeypatch):
+    """The last vote, and the round that ends before it is looked at: the change is made."""
+    for member in (ADA, BOB):
+        assert said(member, "remove", CYD)[0] == 0
+    at_once(said.ledger, monkeypatch, Pass(0, ADA))
+    status, text = said(CYD, "remove", CYD)
+    assert status == 0, text
+    assert text == f"enough members wanted it, and a new round has begun: remove {CYD}\n"
+    assert said.ledger.view().members == (ADA, BOB)
+
+
+def test_a_vote_that_another_change_voids_is_told(said, monkeypatch):
+    """It is not said that 0 members want it: all votes for changes are void, and why."""
+    for member in GROUP:
+        said(member, "rule", "--threshold", "2/3")
+    at_once(said.ledger, monkeypatch, Pass(0, ADA))
+    status, text = said(BOB, "remove", CYD)
+    assert status == 0, text
+    assert "your vote is void: another change took effect with round 1" in text
+    assert "0 of" not in text
+
+
+def at_once(ledger, monkeypatch, event):
+    """Have an event follow what is submitted next, before anybody looks."""
+    submit = ledger.submit
+
+    def both(*events):
+        monkeypatch.setattr(ledger, "submit", submit)
+        entry = submit(*events)
+        submit(event)
+        return entry
+
+    monkeypatch.setattr(ledger, "submit", both)
 
 
 def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):

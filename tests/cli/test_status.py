@@ -10,7 +10,18 @@ from colearn import drivers, experiment
 from colearn.cli import main
 from colearn.committee import named
 from colearn.ledgers.local import LocalLedger
-from colearn.records import Choice, Commit, Experiment, Propose, Reveal, Rule, Vote
+from colearn.records import (
+    AddMember,
+    Choice,
+    Commit,
+    Endorse,
+    Experiment,
+    Propose,
+    RemoveMember,
+    Reveal,
+    Rule,
+    Vote,
+)
 
 ADA, BOB, CYD, DAN = GROUP = ("ada", "bob", "cyd", "dan")
 DIGEST, SALT = "2" * 64, "3" * 64
@@ -107,6 +118,22 @@ def test_open_votes(said):
     assert "voted: reject" in line_of(text, BOB)
     assert "is to vote, missing for" in line_of(text, CYD)
     assert "missing" not in line_of(text, ADA)
+
+
+def test_changes_of_the_group_are_told(said):
+    """What takes effect with the next round, and that more is wanted, for people and machines."""
+    run = said(Rule(governance="1/2"))
+    assert "from round" not in run()
+    assert "wanted" not in run()
+    change = RemoveMember(DAN)
+    run.ledger.submit(*(Endorse(member, change) for member in (ADA, BOB, CYD)))
+    run.ledger.submit(Endorse(DAN, AddMember("eve")))
+    text = run()
+    assert "from round 1 on: remove dan\n" in text
+    assert "1 change(s) wanted: see colearn members list" in text
+    found = json.loads(run("--json"))
+    assert found["scheduled"] == [{"kind": "remove-member", "member": "dan"}]
+    assert found["endorsed"] == {"dan": {"kind": "add-member", "member": "eve"}}
 
 
 def test_after_the_last_round_nobody_is_missing(said):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from pathlib import Path
 
 import msgspec
 
 from colearn import experiment as files
-from colearn.changes import changed
-from colearn.cli.feed import change_text
+from colearn.cli.changes import has_happened, rule_to_come, text_of, to_come, wanted
 from colearn.cli.folders import state_folder
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import BUDGET_FILE
@@ -26,7 +24,6 @@ from colearn.records import (
     RemoveMember,
     ReplaceMember,
     Rotate,
-    Rule,
     SetRule,
 )
 from colearn.rules import State
@@ -34,7 +31,7 @@ from colearn.tasks.own import is_factory
 
 
 def list_all(experiment: Path = Path("experiment.toml"), /, *, node: Node = LOCAL) -> None:
-    """List the members, and the changes that some of them want, by number.
+    """List the members, changes to come, and those that some want, by number, and who does.
 
     Args:
         experiment: The experiment's file.
@@ -150,7 +147,7 @@ def rule(
     if not terms:
         raise ConfigError("nothing of the rule is to change: say what, such as --threshold 2/3")
     ledger, me = _opened(experiment, account, node)
-    before = _rule_to_come(ledger.view())
+    before = rule_to_come(ledger.view())
     after = msgspec.structs.replace(before, **terms)
     if after == before:
         same = ", ".join(f"{name} {value}" for name, value in terms.items())
@@ -216,7 +213,7 @@ def vote(
         node: A node of the chain.
     """
     ledger, me = _opened(experiment, account, node)
-    changes = list(_wanted(ledger.view()))
+    changes = list(wanted(ledger.view()))
     if not 1 <= number <= len(changes):
         raise ConfigError(
             f"there is no change {number}: colearn members list {experiment} shows "
@@ -226,18 +223,25 @@ def vote(
 
 
 def _endorse(ledger: EthereumLedger, me: str, change: Change) -> None:
-    text = _text_of(change, ledger.view())
+    text = text_of(change, rule_to_come(ledger.view()))
     ledger.submit(Endorse(me, change))
     state = ledger.view()
+    count = state.endorsed.count(change)
     if change in state.scheduled:
         print(f"enough members want it: {text}, from the next round on")
-        return
-    share = state.rule.governance
-    print(
-        f"{state.endorsed.count(change)} of {len(state.members)} members want it, and more than "
-        f"{share} must: {text}"
-    )
-    _print_changes(state)
+    elif count:
+        print(
+            f"{count} of {len(state.members)} members want it, and more than "
+            f"{state.rule.governance} must: {text}"
+        )
+        _print_changes(state)
+    elif has_happened(change, state):
+        print(f"enough members wanted it, and a new round has begun: {text}")
+    else:
+        print(
+            f"your vote is void: another change took effect with round {state.round}, which "
+            f"voids all votes for changes; ask again for it: {text}"
+        )
 
 
 def _opened(experiment: Path, account: Account, node: Node) -> tuple[EthereumLedger, str]:
@@ -246,31 +250,17 @@ def _opened(experiment: Path, account: Account, node: Node) -> tuple[EthereumLed
     return open_ledger(agreement, node.chain, {key.address: key}), key.address
 
 
-def _wanted(state: State) -> Counter[Change]:
-    """Changes that stand endorsed, with the number of members that want them."""
-    return Counter(change for change in state.endorsed if change is not None)
-
-
 def _print_changes(state: State) -> None:
-    if not _wanted(state):
-        return
-    print("\nmembers want:")
-    for number, (change, count) in enumerate(_wanted(state).items(), start=1):
-        print(f"  {number}  {_text_of(change, state)}  ({count} of {len(state.members)})")
-
-
-def _text_of(change: Change, state: State) -> str:
-    """A change in words; of the rule, what it changes."""
-    if not isinstance(change, SetRule):
-        return change_text(change)
-    before, after = map(msgspec.structs.asdict, (_rule_to_come(state), change.rule))
-    return "change " + ", ".join(
-        f"{name} from {before[name]} to {value}"
-        for name, value in after.items()
-        if value != before[name]
-    )
-
-
-def _rule_to_come(state: State) -> Rule:
-    """The rule once all that is scheduled has happened."""
-    return changed(state.members, state.rule, *state.scheduled)[1]
+    """What is to come, and what members want, by number."""
+    if state.scheduled:
+        print(f"\nfrom round {state.round + 1} on:")
+        for text in to_come(state):
+            print(f"  {text}")
+    if wanted(state):
+        print(f"\nmembers want, and more than {state.rule.governance} of them must:")
+        for number, (change, count) in enumerate(wanted(state).items(), start=1):
+            text = text_of(change, rule_to_come(state))
+            print(f"  {number}  {text}  ({count} of {len(state.members)})")
+            for member, endorsed in zip(state.members, state.endorsed, strict=True):
+                if endorsed == change:
+                    print(f"       {member}")

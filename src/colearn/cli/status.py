@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from colearn import experiment as files
+from colearn.cli.changes import to_come, wanted
 from colearn.cli.feed import rule_text
 from colearn.cli.options import LOCAL, Node
 from colearn.records import Entry
@@ -79,6 +80,12 @@ def status(
             "rule": state.rule,
             "opened": state.opened,
             "deadline": state.deadline,
+            "scheduled": state.scheduled,
+            "endorsed": {
+                member: change
+                for member, change in zip(state.members, state.endorsed, strict=True)
+                if change is not None
+            },
             "members": standings,
         }
         print(msgspec.json.encode(said, enc_hook=str).decode())
@@ -95,6 +102,10 @@ def status(
         print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now\n")
     for each in standings:
         print(f"  {each.member}  {_text_of(each, now)}")
+    for text in to_come(state):
+        print(f"\nfrom round {state.round + 1} on: {text}")
+    if wanted(state):
+        print(f"\n{len(wanted(state))} change(s) wanted: see colearn members list {experiment}")
 
 
 def standing(member: str, state: State, entries: list[Entry], *, over: bool = False) -> Standing:
