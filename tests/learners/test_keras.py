@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,14 @@ from pathlib import Path
 
 import pytest
 
+BACKEND = """
+import os, sys
+sys.modules.update(dict.fromkeys(sys.argv[1:]))
+import colearn
+assert "KERAS_BACKEND" not in os.environ
+import colearn.learners.keras, keras
+print(keras.backend.backend())
+"""
 SUITE = Path(__file__).with_name("keras_on_backend.py")
 
 
@@ -32,6 +41,29 @@ def test_keras_learners(backend, which):
     """What is promised of Keras learners holds on this backend."""
     done = run(backend, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", which, str(SUITE))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "lacking", "expected"),
+    [
+        (None, ["tensorflow"], "jax"),
+        ("tensorflow", ["tensorflow", "jax"], "torch"),
+        ("torch", ["tensorflow"], "torch"),
+    ],
+)
+def test_where_no_backend_was_chosen_an_installed_one_is(tmp_path, written, lacking, expected):
+    """TensorFlow, which Keras asks for, need not be there; what Keras's own file names stays."""
+    if written is not None:
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": written}))
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    done = subprocess.run(
+        [sys.executable, "-c", BACKEND, *lacking],
+        env={**environment, "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{expected}\n"), done.stderr
 
 
 def test_a_backend_that_is_not_installed():

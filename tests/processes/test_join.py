@@ -15,7 +15,9 @@ from safetensors.numpy import load_file
 from terminals import free_port
 
 from colearn import experiment as files
+from colearn.cli.learners import learner_for
 from colearn.ledgers.keys import new_key
+from colearn.ml_interface import ModelFormat, Weights
 
 ROUNDS = ("--rounds", 4)
 
@@ -49,6 +51,39 @@ def test_three_terminals(net):
     decided = [each for each in members[0].said("decided") if each["proposal"]]
     assert said["accepted"] == sum(each["outcome"] == "accepted" for each in decided)
     assert model == said["model"]
+
+
+def test_the_final_model_is_exported(net, optional):
+    """What a member ended on leaves as ONNX, predicts as its learner does, and needs no key."""
+    onnxruntime = optional("onnxruntime")
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(3)]
+    early = group.run("export", group.file, name="early")
+    assert early.wait() == 1
+    assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
+    unsaid = group.run("export", group.file, name="unsaid")
+    assert unsaid.wait() == 1
+    assert "3 members' folders lie beside" in unsaid.text()
+    kept = state_of(group, 1)
+    exported = group.run("export", group.file, "--state-dir", kept, name="exported")
+    assert exported.wait() == 0, exported.text()
+    assert exported.text() == f"{kept / 'model.onnx'}\n"
+    agreement = files.read(group.file)
+    learner = learner_for(agreement, None, (1, 3), None)
+    learner.mli_accept_weights(Weights(load_file(kept / "weights.safetensors")))
+    x, _ = learner.vote_samples
+    labels = learner.mli_get_current_model(ModelFormat.NATIVE).model.predict(x)
+    session = onnxruntime.InferenceSession(kept / "model.onnx")
+    assert (session.run(["label"], {"x": x})[0] == labels).mean() > 0.99
+    assert len(set(labels)) > 1
+    raw = (kept / "weights.safetensors").read_bytes()
+    tensors = ["--state-dir", kept, "--format", "safetensors", "--out", "tensors"]
+    assert group.run("export", group.file, *tensors, name="tensors-said").wait() == 0
+    assert (group.folder / "tensors").read_bytes() == raw
+    (kept / "weights.safetensors").write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    changed = group.run("export", group.file, *tensors, name="changed")
+    assert changed.wait() == 1
+    assert "was changed: its digest" in changed.text()
 
 
 def test_an_audit_of_the_chain(net):

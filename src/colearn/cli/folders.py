@@ -17,6 +17,26 @@ def state_folder(experiment: Path, me: str) -> Path:
     return experiment.parent / f"state-{me[:10]}"
 
 
+def the_state_folder(experiment: Path) -> Path:
+    """The one folder of a member beside an experiment.
+
+    Raises:
+        ConfigError: There is none, or there are several.
+    """
+    found = sorted(path for path in experiment.parent.glob("state-*") if path.is_dir())
+    if not found:
+        raise ConfigError(
+            f"no member's folder lies beside {experiment}: "
+            "name the one that colearn join kept with --state-dir"
+        )
+    if len(found) > 1:
+        raise ConfigError(
+            f"{len(found)} members' folders lie beside {experiment}: "
+            f"say which one with --state-dir: {', '.join(map(str, found))}"
+        )
+    return found[0]
+
+
 def new_folder(out: Path, what: str) -> Path:
     """Make a folder for a run, named by what it is and time; a number tells equal names apart.
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from colearn.privacy.guard import Guard, NoisySteps
     from colearn.protocols import Policy
 
+OTHER_FORMS = "take ModelFormat.NATIVE or ModelFormat.SAFETENSORS"
+"""What to do where a model has no ONNX form."""
+
 Samples = tuple["NDArray[Any]", "NDArray[Any]"]
 """x of shape (n, ...) and y of shape (n,)."""
 
@@ -409,10 +412,7 @@ class FrameworkLearner(MachineLearningInterface):
 
     def onnx(self) -> bytes:
         """Return the working model as ONNX."""
-        raise UnsupportedModel(
-            f"{type(self).__name__} has no ONNX form, not yet: "
-            "take ModelFormat.NATIVE or ModelFormat.SAFETENSORS"
-        )
+        raise UnsupportedModel(f"{type(self).__name__} has no ONNX form, not yet: {OTHER_FORMS}")
 
     def evaluate(self, weights: Weights, samples: Samples) -> float:
         """Score any weights on any samples; the current weights stay as they are.

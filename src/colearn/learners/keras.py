@@ -1,7 +1,7 @@
 """Keras models as learners, on whichever backend Keras runs.
 
 The backend is one for a whole process: Keras reads it from ``KERAS_BACKEND`` when it
-is first imported.
+is first imported. Where that names none which is installed, it is JAX, else torch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 from colearn.errors import ConfigError, LearnerError, MissingExtra, UnsupportedModel
 from colearn.learners.base import Options, Samples
 from colearn.learners.frozen import frozen_digest
+from colearn.learners.keras_backend import choose_backend
 from colearn.learners.network import NetworkLearner, SampleErrors, no_optimiser
 from colearn.learners.supervised import one_line
 from colearn.protocols import Tensors
 
+choose_backend()
 try:
     import keras
 except ModuleNotFoundError as reason:

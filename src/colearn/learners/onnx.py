@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from colearn.errors import MissingExtra, UnsupportedModel
+from colearn.learners.base import OTHER_FORMS
 from colearn.learners.supervised import one_line
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def from_torch(module: torch.nn.Module, example: Any) -> bytes:
             )
     except Exception as reason:
         raise UnsupportedModel(
-            f"{type(module).__name__} has no ONNX form: {one_line(reason):.200}; "
-            "take it as it is, with ModelFormat.NATIVE"
+            f"{type(module).__name__} has no ONNX form: {one_line(reason):.200}; {OTHER_FORMS}"
         ) from reason
     content: bytes = program.model_proto.SerializeToString()
     return content
@@ -83,8 +83,7 @@ def from_sklearn(estimator: BaseEstimator, features: int, dtype: np.dtype[Any]) 
             )
     except Exception as reason:
         raise UnsupportedModel(
-            f"{type(estimator).__name__} has no ONNX form: {one_line(reason):.200}; "
-            "take it as it is, with ModelFormat.NATIVE"
+            f"{type(estimator).__name__} has no ONNX form: {one_line(reason):.200}; {OTHER_FORMS}"
         ) from reason
     content: bytes = model.SerializeToString()
     return content

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from colearn.errors import MissingExtra, UnsupportedModel
+from colearn.learners.base import OTHER_FORMS
 from colearn.learners.onnx import quietly
 from colearn.learners.supervised import one_line
 
@@ -57,8 +58,7 @@ def from_keras(model: Any, example: NDArray[Any]) -> bytes:
                 _convert(model, example, file)
         except Exception as reason:
             raise UnsupportedModel(
-                f"{type(model).__name__} has no ONNX form: {one_line(reason):.200}; "
-                "take it as it is, with ModelFormat.NATIVE"
+                f"{type(model).__name__} has no ONNX form: {one_line(reason):.200}; {OTHER_FORMS}"
             ) from reason
         return file.read_bytes()
 
