@@ -19,7 +19,7 @@ from colearn.records import (
     Update,
     Vote,
 )
-from colearn.silence import Silence, newcomer
+from colearn.silence import Silence, newcomer, unseen_through
 
 DIGEST = "2" * 64
 OPEN = Experiment(members=("a", "b", "c"), initial="0" * 64, schema="1" * 64)
@@ -144,3 +144,42 @@ def test_an_event_of_its_own_that_it_does_not_know(tmp_path, experiment, event):
         ledger.wait(len(ledger.events()), ledger.view().deadline)
     again = Life(tmp_path, ledger)
     assert not again.silent(), "once is enough"
+
+
+def test_a_commitment_that_does_not_count_yet(tmp_path):
+    """Its folder gone, a member cannot see that it has committed: once it could have, it is silent.
+
+    Before there is a proposal it cannot have, so that a group's first round is not lost.
+    """
+    counted, newest = LocalLedger(SECRET), LocalLedger(SECRET)
+    assert unseen_through(counted.view(), newest.view()) is None
+    newest.submit(Propose(0, "a", DIGEST))
+    newest.submit(Commit(0, "b", DIGEST, "3" * 64))
+    through = unseen_through(counted.view(), newest.view())
+    assert through == 0
+    life = Life(tmp_path, counted, silent_through=through)
+    assert life.silent()
+    life.end()
+    counted.submit(Propose(0, "a", DIGEST))
+    assert unseen_through(counted.view(), counted.view()) == 0
+    again = Life(tmp_path, counted)
+    assert again.silent()
+    while counted.view().round == 0:
+        counted.wait(len(counted.events()), counted.view().deadline)
+    assert not again.silent()
+
+
+def test_a_round_that_is_over_where_blocks_do_not_count_yet(tmp_path):
+    """By newer blocks the next round has begun: it may have spoken in both, once that proposes."""
+    counted, newest = LocalLedger(OPEN), LocalLedger(OPEN)
+    next_round(newest)
+    assert unseen_through(counted.view(), newest.view()) == 0
+    newest.submit(Propose(1, "b", DIGEST))
+    through = unseen_through(counted.view(), newest.view())
+    assert through == 1
+    life = Life(tmp_path, counted, silent_through=through)
+    assert life.silent()
+    next_round(counted)
+    assert life.silent()
+    next_round(counted)
+    assert not life.silent()

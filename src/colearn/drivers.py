@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from colearn.peers.client import Peer
 from colearn.peers.tls import Identity
 from colearn.protocols import Board, Store
 from colearn.records import PLAIN, Digest, Experiment
-from colearn.silence import newcomer
+from colearn.silence import newcomer, unseen_through
 from colearn.stores.directory import DirectoryStore
 from colearn.stores.own import OwnObjects
 from colearn.stores.retention import Tidied
@@ -212,8 +212,12 @@ def open_member(
         )
     make_folder(folder)
     with ExitStack() as opened:
-        lost = (folder / NOTES_FILE).exists() and not (folder / JOURNAL_FILE).exists()
-        silent_through = ledger.view().round if lost else None
+        silent_through = None
+        if not (folder / JOURNAL_FILE).exists():
+            if (folder / NOTES_FILE).exists():
+                silent_through = ledger.view().round
+            elif connection.bucket is not None:
+                silent_through = _unseen_through(agreement, ledger, chain)
         journal = Journal(
             folder / JOURNAL_FILE, ledger.experiment, me, silent_through=silent_through
         )
@@ -264,6 +268,16 @@ def open_member(
             met_before=newcomer if network is None else network.met_before,
         )
         yield Member(participant=participant, weights=weights, own=own, network=network, url=url)
+
+
+def _unseen_through(agreement: Agreement, ledger: EthereumLedger, chain: Chain) -> int | None:
+    """Through which round to be silent where nobody can be asked, but a bucket has the notes."""
+    counted = newest = ledger.view()
+    if chain.depth != 0:
+        newest = open_ledger(agreement, replace(chain, depth=0)).view()
+    elif not counted.rule.reveal_seconds:
+        return None
+    return unseen_through(counted, newest)
 
 
 def _in_bucket(

@@ -114,11 +114,11 @@ class Duty(NamedTuple):
         """Ledger time by which something becomes due though nobody does anything."""
         if state.proposal is None and self.reads_notes and state.proposer == self.member:
             shown = any(isinstance(note, Candidate) for note in notes)
-            return _patience(state, 2 if shown else 1)
+            return patience(state, 2 if shown else 1)
         return state.deadline
 
     def _updates_enough(self, state: State, notes: Sequence[Note], now: int) -> bool:
-        if not self.all_train or now >= _patience(state, 1):
+        if not self.all_train or now >= patience(state, 1):
             return True
         given = {note.sender for note in notes if isinstance(note, Update)}
         return given >= state.at_work
@@ -153,7 +153,7 @@ def _ballots_enough(state: State, notes: Sequence[Note], now: int, *, patient: b
         abstain=bitmaps[Choice.ABSTAIN],
     )
     voters = eligible(state.rule, len(state.members))
-    if now >= _patience(state, 2) or counted.voted.bit_count() >= voters:
+    if now >= patience(state, 2) or counted.voted.bit_count() >= voters:
         return True
     return not patient and tally(counted) is not Outcome.PENDING
 
@@ -170,6 +170,6 @@ def _due_vote(state: State, index: int) -> Action | None:
     return Action.REVEAL if hidden else None
 
 
-def _patience(state: State, phase: int) -> int:
+def patience(state: State, phase: int) -> int:
     """Ledger time up to which a proposer waits: for updates (1), then for ballots (2)."""
     return state.opened + -(-phase * state.rule.propose_seconds // 3)

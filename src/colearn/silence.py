@@ -28,6 +28,23 @@ def newcomer() -> bool:
     return False
 
 
+def unseen_through(counted: State, newest: State) -> int | None:
+    """The last round in which a member may have spoken, though nothing of it is seen yet.
+
+    A commitment, unlike a signed vote, is no note that others keep; and what is in a
+    block may not count yet. There is neither before the round has its proposal.
+
+    Args:
+        counted: The ledger's state, by the blocks that count.
+        newest: The same by all blocks.
+
+    Returns:
+        The live round or a later one; None if there is no such round.
+    """
+    through = newest.round - (newest.proposal is None)
+    return through if through >= counted.round else None
+
+
 class Silence:
     """Keeps one member silent in the rounds that it may have spoken in.
 

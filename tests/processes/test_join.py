@@ -87,7 +87,7 @@ def test_the_final_model_is_exported(net, optional):
 
 
 def test_an_audit_of_the_chain(net):
-    """Whoever has the file audits chain and blobs without a key; changed and lost ones are told."""
+    """Without a key, by the file or the contract's address; changed and lost blobs are told."""
     group = net(*ROUNDS)
     members = [group.join(number) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0]
@@ -98,6 +98,22 @@ def test_an_audit_of_the_chain(net):
     assert "4 proposals hashed and checked" in audit.text()
     assert "gone" not in audit.text()
     assert members[0].said("finished")[0]["model"] in audit.text()
+    there = ["--contract", files.read(group.file).contract.address.lower(), *options]
+    alone = group.run("audit", *there, name="alone")
+    assert alone.wait() == 0, alone.text()
+    said, by_file = alone.text().splitlines(), audit.text().splitlines()
+    assert "as the transaction that put the contract there says" in said[1]
+    assert said[2:] == by_file[2:], "the chain and the store alone tell all that the file does"
+    schema = files.read(group.file).experiment.schema
+    held = folder / "store" / schema[:2] / schema
+    held.rename(folder / "schema")
+    bare = group.run("audit", *there, name="bare")
+    assert bare.wait() == 0, bare.text()
+    assert f"not checked: what they look like is in blob {schema}" in bare.text()
+    (folder / "schema").rename(held)
+    late = group.run("audit", *there, "--first-block", 10**9, name="late")
+    assert late.wait() == 1
+    assert "does not begin at block 1000000000 or later" in late.text()
     first = next(each for each in members[0].said("decided") if each["proposal"])
     held = folder / "store" / first["proposal"][:2] / first["proposal"]
     held.rename(folder / "elsewhere")

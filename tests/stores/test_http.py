@@ -45,6 +45,35 @@ def test_a_blob_is_fetched_once_and_then_held_and_served(tmp_path):
         assert b"".join(cid.store.open(DIGEST, len(BLOB))) == BLOB
 
 
+def test_a_blob_that_is_damaged_on_disk_is_fetched_again(tmp_path, caplog):
+    """A flipped bit costs a transfer; where nobody else has the blob, it is missing."""
+    ledger = LocalLedger(EXPERIMENT)
+    with (
+        join("bob", ledger, DirectoryStore(tmp_path)) as bob,
+        join("ada", ledger, seeds=[bob.url]) as ada,
+    ):
+        ada.store.put([BLOB])
+        bob.store.put([BLOB])
+        assert bob.book.wait(2, 10)
+        file = tmp_path / DIGEST[:2] / DIGEST
+        for _ in range(2):
+            file.write_bytes(BLOB[:-1] + b"\x00")
+            with ThreadPoolExecutor(4) as pool:
+                blobs = list(pool.map(lambda _: bob.store.open(DIGEST, len(BLOB)), range(4)))
+            assert all(b"".join(blob) == BLOB for blob in blobs)
+            assert file.read_bytes() == BLOB
+            assert caplog.text.count(f"{DIGEST[:12]} is damaged here") == 1
+            caplog.clear()
+        ada.store.drop(DIGEST)
+        with pytest.raises(BlobCorrupt, match="expected at most 10"):
+            bob.store.open(DIGEST, 10)
+        assert file.exists(), "it is larger than was announced, not damaged"
+        file.write_bytes(BLOB[:-1] + b"\x00")
+        for _ in range(2):
+            with pytest.raises(BlobMissing, match="held neither here nor by 1 other member"):
+                bob.store.open(DIGEST, len(BLOB))
+
+
 def test_threads_that_want_one_blob_fetch_it_once():
     """Eight threads at once: one request for it reaches the holder."""
     with joined("ada", "bob") as (ada, bob):

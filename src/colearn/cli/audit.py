@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from colearn import experiment as files
 from colearn.audit import Blobs, audit_blobs
 from colearn.audit import audit as audit_run
-from colearn.cli.options import LOCAL, Node
-from colearn.errors import ConfigError
+from colearn.cli.options import LOCAL, Node, Whole
+from colearn.errors import BlobMissing, ConfigError
 from colearn.experiment import Place
-from colearn.records import Vote
+from colearn.protocols import Store
+from colearn.records import Experiment, Vote, decode, digest_of, encode
 from colearn.rounds import progress
 from colearn.rules import Decision, Outcome
+from colearn.schema import Schema
 
 
 def audit(
-    run: Path,
+    run: Path | None = None,
     /,
     *,
     head: str | None = None,
     contract: str | None = None,
+    first_block: Whole = 0,
     store: str | None = None,
     node: Node = LOCAL,
 ) -> None:
@@ -33,18 +35,24 @@ def audit(
     Ends with status 1 at the first thing that does not hold.
 
     Args:
-        run: The run's folder; or an experiment's file, to audit its contract.
+        run: The run's folder; or an experiment's file, to audit its contract. Without
+            either, what was agreed on is taken from the contract that --contract names.
         head: The ledger's head as the run printed it; finds a ledger that was
             rewritten as a whole, too.
-        contract: Address of the contract, if the file does not say it.
+        contract: Address of the contract, if there is no file that says it.
+        first_block: With --contract, a block at or before its first, to look for it from.
         store: Where an experiment's blobs are: the folder that a member keeps, or the
             URL of a bucket. Without it only the chain is audited.
         node: A node of the chain.
     """
-    if run.is_file() or (run.suffix == ".toml" and not run.exists()):
+    if first_block and contract is None:
+        raise ConfigError("--first-block goes with --contract, whose first block it is about")
+    place = None if contract is None else Place(address=contract, first_block=first_block)
+    if run is None or run.is_file() or (run.suffix == ".toml" and not run.exists()):
         if head is not None:
             raise ConfigError("--head is of a run's folder: a contract's history has no head")
-        _audit_chain(run, contract, store, node)
+        agreed = _by_chain(place, node) if run is None else _by_file(run, place)
+        _audit_chain(agreed, store, node)
         return
     if contract is not None or store is not None:
         raise ConfigError(f"{run} is no file: --contract and --store go with experiment.toml")
@@ -72,40 +80,99 @@ def _audit_run(run: Path, head: str | None) -> None:
         print(f"  head       {found.head}, as given")
 
 
-def _audit_chain(experiment: Path, contract: str | None, store: str | None, node: Node) -> None:
-    from colearn.drivers import connected, open_blobs, place_of  # noqa: PLC0415 - brings web3
+class _Agreed(NamedTuple):
+    """What members agreed on, who says so, and where their contract is."""
+
+    experiment: Experiment
+    schema: Schema | None
+    said_by: str
+    place: Place
+
+
+def _by_file(file: Path, named: Place | None) -> _Agreed:
+    from colearn.drivers import place_of  # noqa: PLC0415 - brings web3
+
+    agreement = files.read(file)
+    place = named or place_of(agreement)
+    return _Agreed(agreement.experiment, agreement.schema, str(file), place)
+
+
+def _by_chain(named: Place | None, node: Node) -> _Agreed:
+    from colearn.drivers import connected  # noqa: PLC0415 - brings web3
+    from colearn.ledgers.chain_audit import founding  # noqa: PLC0415
+
+    if named is None:
+        raise ConfigError(
+            "there is nothing to audit: name a run's folder, an experiment.toml, or a contract "
+            "with --contract ADDRESS --rpc URL"
+        )
+    began = founding(
+        chain=connected(named, node.chain),
+        address=named.address,
+        first_block=named.first_block,
+        depth=node.chain.depth,
+    )
+    place = Place(address=named.address, first_block=began.block)
+    return _Agreed(began.experiment, None, "the transaction that put the contract there", place)
+
+
+def _audit_chain(agreed: _Agreed, store: str | None, node: Node) -> None:
+    from colearn.drivers import connected, open_blobs  # noqa: PLC0415 - brings web3
     from colearn.ledgers.chain_audit import audit_contract  # noqa: PLC0415
 
-    agreement = files.read(experiment)
-    if contract is not None:
-        agreement = msgspec.structs.replace(agreement, contract=Place(address=contract))
-    place, chain = place_of(agreement), node.chain
+    experiment, schema, said_by, place = agreed
+    chain = node.chain
     blobs = None if store is None else open_blobs(store)
     found = audit_contract(
-        agreement.experiment,
+        experiment,
         chain=connected(place, chain),
         address=place.address,
         first_block=place.first_block,
         depth=chain.depth,
     )
-    reached = progress(agreement.experiment, found.decisions, agreement.rounds)
+    reached = progress(experiment, found.decisions, _rounds(experiment, found.decisions))
     votes = sum(isinstance(entry.event, Vote) for entry in found.entries)
     print(f"the contract at {place.address} holds")
-    print(f"  experiment {agreement.experiment_digest}, as {experiment} says")
+    print(f"  experiment {digest_of((encode(experiment),))}, as {said_by} says")
+    print(f"  agreed on  {_terms(experiment)}")
     print(f"  events     {len(found.entries)}, each allowed by the rules at its time")
     print(f"  decisions  {_outcomes(reached.counted)}, recomputed from {votes} votes")
     if beyond := [each for each in found.decisions[len(reached.counted) :] if each.proposal]:
         print(f"  beyond     {_outcomes(beyond)} after the last round agreed on: they do not count")
     print(f"  signatures {found.signatures} of collected votes checked; the rest are transactions")
+    if blobs is not None and schema is None:
+        schema = _schema_in(blobs, experiment)
     if blobs is None:
         print("  weights    not looked at: say where they are with --store")
-    else:
-        _print_blobs(
-            audit_blobs(
-                agreement.experiment, agreement.schema, reached.counted, blobs, found.signer
-            )
+    elif schema is None:
+        print(
+            f"  weights    not checked: what they look like is in blob {experiment.schema}, "
+            "which the store lacks; experiment.toml says it, too"
         )
+    else:
+        _print_blobs(audit_blobs(experiment, schema, reached.counted, blobs, found.signer))
     print(f"  model      {reached.model}")
+
+
+def _rounds(experiment: Experiment, decisions: Sequence[Decision]) -> int:
+    """How many proposals an experiment takes; all, where a stranger's contract does not say it."""
+    said = experiment.terms.get("rounds", "")
+    return int(said) if said.isdecimal() else len(decisions)
+
+
+def _schema_in(blobs: Store, experiment: Experiment) -> Schema | None:
+    """The schema that an experiment names by its digest, where the store holds it."""
+    try:
+        return decode(b"".join(blobs.open(experiment.schema)), Schema)
+    except BlobMissing:
+        return None
+
+
+def _terms(experiment: Experiment) -> str:
+    """What was agreed on, in one line."""
+    terms = ", ".join(f"{name} {value}" for name, value in sorted(experiment.terms.items()))
+    line = f"{len(experiment.members)} members, method {experiment.method}, {terms}"
+    return ascii(line)[1:-1]  # a stranger's contract may say anything
 
 
 def _print_blobs(blobs: Blobs) -> None:

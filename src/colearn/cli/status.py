@@ -11,7 +11,8 @@ from colearn import experiment as files
 from colearn.cli.changes import to_come, wanted
 from colearn.cli.feed import rule_text
 from colearn.cli.options import LOCAL, Node
-from colearn.records import Entry
+from colearn.duty import patience
+from colearn.records import PLAIN, Entry
 from colearn.rounds import progress
 from colearn.rules import Phase, State
 
@@ -34,7 +35,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
             in it, or proposes.
         vote: Its vote, once it is known.
         committed: Whether it has committed to a vote that it has not revealed yet.
-        missing_since: Ledger time from which it is waited for; None if it is not.
+        missing_since: Ledger time from which it is waited for; None if it is not. A
+            proposer is not while it may collect what no ledger shows.
         last_heard: Ledger time of its last event; None if there never was one.
     """
 
@@ -64,7 +66,12 @@ def status(
     state, entries, now = ledger.view(), ledger.events(), ledger.now()
     found = progress(ledger.experiment, ledger.decisions(), agreement.rounds)
     decided, accepted, over = len(found.settled), len(found.accepted), not found.left
-    standings = [standing(member, state, entries, over=over) for member in state.members]
+    gathered, gathered_by = _gathering(agreement.method, state)
+    since = gathered_by if now >= gathered_by else None
+    standings = [
+        standing(member, state, entries, proposer_since=since, over=over)
+        for member in state.members
+    ]
     if json:
         said = {
             "experiment": agreement.experiment_digest,
@@ -99,21 +106,53 @@ def status(
         print("round       none: all rounds are over\n")
     else:
         print(f"round       {state.round}, waiting for {_WAITS_FOR[state.phase]}")
-        print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now\n")
+        print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now")
+        if gathered and state.phase is Phase.PROPOSING:
+            print(
+                f"off chain   {gathered} may be under way, which no chain shows: members' "
+                "notes.log have them, and their logs and /health tell of trouble"
+            )
+        print()
     for each in standings:
-        print(f"  {each.member}  {_text_of(each, now)}")
+        print(f"  {each.member}  {_text_of(each, now, gathered)}")
     for text in to_come(state):
         print(f"\nfrom round {state.round + 1} on: {text}")
     if wanted(state):
         print(f"\n{len(wanted(state))} change(s) wanted: see colearn members list {experiment}")
 
 
-def standing(member: str, state: State, entries: list[Entry], *, over: bool = False) -> Standing:
-    """Where a member stands in the live round; ``over`` says that there is none to come."""
+def _gathering(method: str, state: State) -> tuple[str, int]:
+    """What the proposer collects off the chain before it proposes, and by when it has."""
+    updates, votes = method != PLAIN, not state.rule.reveal_seconds
+    what = " and ".join(["updates"] * updates + ["votes"] * votes)
+    return what, patience(state, 2 if votes else 1) if what else state.opened
+
+
+def standing(
+    member: str,
+    state: State,
+    entries: list[Entry],
+    *,
+    proposer_since: int | None,
+    over: bool = False,
+) -> Standing:
+    """Where a member stands in the live round.
+
+    Args:
+        member: The member.
+        state: The ledger's.
+        entries: The ledger's, all of them.
+        proposer_since: Ledger time from which a proposal is waited for; None before.
+        over: There is no round to come.
+    """
     index = state.members.index(member)
     cast = next((name for name in _BITS if getattr(state, name) >> index & 1), None)
     committed = bool(state.commitments) and state.commitments[index] is not None
-    role, since = ("", None) if over else _role(member, state, committed=committed)
+    role, since = "", None
+    if not over and state.phase is Phase.PROPOSING:
+        role, since = ("propose", proposer_since) if member == state.proposer else ("", None)
+    elif not over:
+        role, since = _vote_role(member, state, committed=committed)
     heard = [entry.time for entry in entries if entry.event.sender == member]
     return Standing(
         member=member,
@@ -126,11 +165,8 @@ def standing(member: str, state: State, entries: list[Entry], *, over: bool = Fa
     )
 
 
-def _role(member: str, state: State, *, committed: bool) -> tuple[str, int | None]:
-    """What a member that has not voted is to do, and since when it is waited for."""
-    proposing = member == state.proposer
-    if state.phase is Phase.PROPOSING:
-        return ("propose", state.opened) if proposing else ("", None)
+def _vote_role(member: str, state: State, *, committed: bool) -> tuple[str, int | None]:
+    """What a member that has not voted on a proposal is to do, and since when."""
     if not state.voters >> state.members.index(member) & 1:
         return "", None
     if state.phase is Phase.REVEALING:  # who has not committed has no vote any more
@@ -140,7 +176,7 @@ def _role(member: str, state: State, *, committed: bool) -> tuple[str, int | Non
     return "vote", state.proposed
 
 
-def _text_of(each: Standing, now: int) -> str:
+def _text_of(each: Standing, now: int, gathered: str) -> str:
     if each.vote is not None:
         return f"voted: {each.vote}"
     heard = "never heard of"
@@ -148,6 +184,8 @@ def _text_of(each: Standing, now: int) -> str:
         heard = f"last heard of {_span(now - each.last_heard)} ago"
     if not each.drawn:
         return f"not drawn; {heard}"
+    if each.role == "propose" and each.missing_since is None:
+        return f"is to propose; {gathered} are collected off the chain; {heard}"
     if each.missing_since is None:
         return f"has committed to a vote; {heard}" if each.committed else heard
     has = "has committed to a vote and " if each.committed else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from colearn.errors import BadSignature, CorruptLedger
-from colearn.ledgers.client import Chain, Depth
+from colearn.errors import BadSignature, CorruptLedger, LedgerError
+from colearn.ledgers.client import Chain, Client, Depth
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.ledgers.signing import KeySigner
 from colearn.records import Entry, Experiment
@@ -28,6 +28,48 @@ class ChainAudit(NamedTuple):
     state: State
     signatures: int
     signer: KeySigner
+
+
+class Founding(NamedTuple):
+    """How an experiment began on a chain.
+
+    Attributes:
+        experiment: What the members agreed on.
+        block: The contract's first.
+    """
+
+    experiment: Experiment
+    block: int
+
+
+def founding(*, chain: Chain, address: str, first_block: int = 0, depth: Depth = 0) -> Founding:
+    """Find what members agreed on by their contract alone, whose digest of it this fits.
+
+    Args:
+        chain: As of `colearn.ledgers.ethereum.EthereumLedger`, like the others.
+        address: Where the contract is.
+        first_block: A block at or before the contract's first, to look for it from.
+        depth: Which blocks count.
+
+    Raises:
+        LedgerError: There is no such contract from that block on, whoever put it there
+            left out the record of what was agreed on, or the nodes cannot be read.
+    """
+    client = Client(chain, {}, 0, address, depth=depth)
+    client.check_code()
+    first = client.first_log(first_block, client.head())
+    if first is None or first.name != "Founded":
+        raise LedgerError(
+            f"the contract at {address} does not begin at block {first_block} or later: "
+            "look for it from an earlier block, or wait until its own counts"
+        )
+    experiment = client.terms(first)
+    if experiment is None:
+        raise LedgerError(
+            f"whoever put the contract at {address} there left out the record of what was "
+            "agreed on, so the chain does not tell it: ask a member for the file that does"
+        )
+    return Founding(experiment, first.block)
 
 
 def audit_contract(

@@ -90,7 +90,7 @@ class Client:
             self.chain_id: int = self._eth.chain_id
             gas = _GAS_LIMIT + _GAS_LIMIT_PER_MEMBER * members
             self._sender = Sender(self._eth, self.chain_id, keys, gas)
-            self._contract = self._eth.contract(address=address or None, abi=compiled()["abi"])
+            self._contract = self._eth.contract(address=self.address or None, abi=compiled()["abi"])
         self._names = {event().topic: event.name for event in self._contract.events}
 
     def deploy(self, experiment: Experiment, sender: str) -> Receipt:
@@ -256,15 +256,14 @@ class Client:
 
     def logs(self, first: int, head: Head) -> list[Log] | None:
         """What the contract logged from block ``first`` on, in order; None if ``head`` is gone."""
-        logs: list[Log] = []
         with _reported():
-            if first == head.block and not self._here:
-                return [self._log(log, head) for log in self._logged({"blockHash": head.hash})]
-            for start in range(first, head.block + 1, _MOST_BLOCKS):
-                last = min(start + _MOST_BLOCKS - 1, head.block)
-                for log in self._logged({"fromBlock": start, "toBlock": last}):
-                    logs.append(self._log(log, head, logs[-1] if logs else None))
+            logs = list(self._logs(first, head))
         return logs if self._here or self.holds(head.block, head.hash) else None
+
+    def first_log(self, first: int, head: Head) -> Log | None:
+        """What the contract logged first from block ``first`` on; None if nothing."""
+        with _reported():
+            return next(self._logs(first, head), None)
 
     def signatures(self, transaction: bytes) -> list[Signature] | None:
         """The votes' signatures in a transaction's data; None if it has none for the contract."""
@@ -295,6 +294,17 @@ class Client:
                 return
             if self._eth.get_block("latest")["timestamp"] < until:
                 self._sender.settle(self._sender.send([Call(somebody, {"to": somebody})])[0])
+
+    def _logs(self, first: int, head: Head) -> Iterator[Log]:
+        if first == head.block and not self._here:
+            yield from (self._log(log, head) for log in self._logged({"blockHash": head.hash}))
+            return
+        before = None
+        for start in range(first, head.block + 1, _MOST_BLOCKS):
+            last = min(start + _MOST_BLOCKS - 1, head.block)
+            for log in self._logged({"fromBlock": start, "toBlock": last}):
+                before = self._log(log, head, before)
+                yield before
 
     def _logged(self, wanted: dict[str, Any]) -> list[Mapping[str, Any]]:
         logged: list[Mapping[str, Any]] = self._eth.get_logs({"address": self.address, **wanted})

@@ -16,6 +16,7 @@ from colearn.peers.book import AddressBook
 from colearn.peers.client import BlobStream, Peer
 from colearn.protocols import Blob, Store
 from colearn.records import MAX_RECORD_BYTES, Buffer, Digest, is_digest
+from colearn.stores.sizes import check_size
 
 _PIECE_BYTES = 262_144
 """Hashed at once, few enough to be still in the processor's cache."""
@@ -29,9 +30,9 @@ _log = logging.getLogger(__name__)
 class PeerStore:
     """A `colearn.protocols.Store` over peers; thread-safe.
 
-    A blob that is not held is fetched from who announced it, else from any other member,
-    and then held. Whoever gives other bytes than those of the digest is left for the
-    next. Several threads that want one blob fetch it once.
+    A blob that is not held, or is damaged where it is held, is fetched from who announced
+    it, else from any other member, and then held. Whoever gives other bytes than those of
+    the digest is left for the next. Several threads that want one blob fetch it once.
 
     Args:
         own: Where this member's blobs are held.
@@ -55,10 +56,12 @@ class PeerStore:
 
         Raises:
             BlobMissing: No member that can be reached gives it.
-            BlobCorrupt: Nor does who announced it, but gives other bytes, or too many.
+            BlobCorrupt: Nor does who announced it, but gives other bytes, or too many; or
+                the blob that is held has too many.
         """
-        if digest in self._own or not is_digest(digest):
-            return self._own.open(digest, most_bytes)
+        held = self._held(digest)
+        if held is not None:
+            return check_size(digest, held, most_bytes)
         with self._lock:
             coming = self._fetching.get(digest)
             mine = Future[Blob]() if coming is None else None
@@ -69,7 +72,10 @@ class PeerStore:
             coming.exception()
             return self._own.open(digest, most_bytes) if digest in self._own else coming.result()
         try:
-            blob = self._fetch(digest, MAX_RECORD_BYTES if most_bytes is None else most_bytes)
+            blob = self._held(digest)  # another thread may have fetched it by now
+            if blob is None:
+                self._drop_damaged(digest)
+                blob = self._fetch(digest, MAX_RECORD_BYTES if most_bytes is None else most_bytes)
             mine.set_result(blob)
         except BaseException as reason:
             mine.set_exception(reason)
@@ -86,6 +92,20 @@ class PeerStore:
     def __contains__(self, digest: object) -> bool:
         """Whether the blob is held here."""
         return digest in self._own
+
+    def _held(self, digest: Digest) -> Blob | None:
+        """The blob, where it is held and whole."""
+        if is_digest(digest) and digest not in self._own:
+            return None
+        try:
+            return self._own.open(digest)
+        except BlobCorrupt:
+            return None
+
+    def _drop_damaged(self, digest: Digest) -> None:
+        if digest in self._own:
+            _log.warning("blob %s is damaged here: it is fetched from others", digest[:12])
+            self._own.drop(digest)
 
     def _fetch(self, digest: Digest, most_bytes: int) -> Blob:
         peers = self._book.peers()
