@@ -18,9 +18,9 @@ _PRODUCT = (
     "voting",
     "compact.py",
     "kinds.py",
-    "rules.py",
+    *("rules.py", "state.py", "records.py", "committee.py"),
     "learners/measures.py",
-    "tasks/splits.py",
+    *("tasks/splits.py", "tasks/idx.py", "tasks/tables.py", "tasks/tabular.py"),
 )
 _ENGINE = ("attacks.py", "baselines.py", "data.py", "network.py", "play.py")
 

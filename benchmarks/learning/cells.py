@@ -31,6 +31,8 @@ class Cell:
         attack: A name in `attacks`; empty: all are honest.
         strength: The attack's own number.
         liars: Share of the members that attack.
+        omits: Whether an attacker whose turn it is merges only as many of the honest
+            members' updates as voters insist on.
         committee: How many members, drawn each round, train and vote beside the proposer;
             0: all.
     """
@@ -51,6 +53,7 @@ class Cell:
     attack: str = ""
     strength: float = 0.0
     liars: float = 0.0
+    omits: bool = False
     committee: int = 0
 
 
@@ -104,6 +107,14 @@ def _attacked() -> Iterator[tuple[str, Cell]]:
                 lie = "gone" if name == "gone" else attack
                 label = f"attack/{name}/{split} {share:.0%} {lie}"
                 yield label, replace(cell, split=split, attack=lie, strength=strength, liars=share)
+
+
+def _omitting() -> Iterator[tuple[str, Cell]]:
+    for attack, strength in (("sign-flip", 3.0), ("label-flip", 0.0), ("little", 1.5)):
+        yield (
+            f"omitting/shield/dirichlet:0.3 30% {attack}",
+            replace(SHIELD, attack=attack, strength=strength, liars=0.3, omits=True),
+        )
 
 
 def _adaptive() -> Iterator[tuple[str, Cell]]:
@@ -168,6 +179,7 @@ def _all() -> Iterator[tuple[str, Cell]]:
     yield from _crossed("100-rounds", {"fast": FAST}, ("dirichlet:0.3", "classes:2"), rounds=100)
     yield from _attacked()
     yield from _adaptive()
+    yield from _omitting()
     for name, cell in (("shield", SHIELD), ("fast", FAST), ("median", Cell(method="median"))):
         yield f"backdoor/{name}/30%", replace(cell, attack="backdoor", liars=0.3)
     for name, cell in (("fast", FAST), ("shield", SHIELD), ("fedavgm", FEDAVGM)):

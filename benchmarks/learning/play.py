@@ -77,6 +77,8 @@ class Run:
         updates = self.train(self._trainers(present, proposer))
         if self.cell.slow:
             updates = self._in_time(updates, odd=bool(index % 2))
+        if self.cell.omits and proposer in self.liars:
+            updates = self._chosen(updates)
         proposal = self.method.merge(self.model, self.state, updates)
         accept = not self.cell.policy or self.vote(present, proposer, proposal)
         self.state = self.method.advance(
@@ -172,6 +174,14 @@ class Run:
         return updates[:quick] + [
             one._replace(tensors=restored(self.model, sent)) for one, sent in left[quick:]
         ]
+
+    def _chosen(self, updates: list[Trained]) -> list[Trained]:
+        """What an attacker merges: fewer than a third of all may be left out, the honest."""
+        lying = {self.members[index] for index in self.liars}
+        honest = [place for place, one in enumerate(updates) if one.member not in lying]
+        most = min((len(updates) - 1) // 3, len(honest))
+        left = set(self.rng.permutation(honest)[:most].tolist())
+        return [one for place, one in enumerate(updates) if place not in left]
 
     def _remove_liars(self) -> None:
         """Go on as if the attackers had never come."""

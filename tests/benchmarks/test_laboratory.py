@@ -63,6 +63,19 @@ def test_every_attack_runs(laboratory, cell, attack):
     assert play.play(attacked, 0)["curve"] != honest["curve"]
 
 
+def test_attackers_may_choose_whom_they_merge(laboratory, cell):
+    """When it is their turn they leave out fewer than a third of all, honest ones alone."""
+    *_, play = laboratory
+    attacked = replace(cell, method="shield", attack="sign-flip", strength=1.0, liars=0.4)
+    run = play.Run(replace(attacked, omits=True), 0)
+    updates = run.train(list(range(len(run.members))))
+    kept = {each.member for each in run._chosen(updates)}
+    assert len(kept) == len(updates) - (len(updates) - 1) // 3
+    assert {run.members[index] for index in run.liars} <= kept
+    chosen, all_merged = (play.play(replace(attacked, omits=each), 0) for each in (True, False))
+    assert chosen["curve"] != all_merged["curve"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
