@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from colearn.collective import Collective
 from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
+from colearn.learners import torch_private
 from colearn.learners.torch import TorchLearner
 from colearn.learners.torch_chain import Chain
 from colearn.learners.torch_clipping import Judged, clipped_sums
@@ -226,6 +227,19 @@ def test_all_batches_look_the_same_to_a_module():
     assert what.rows > 16
 
 
+def test_what_is_too_large_for_two_rows_goes_one_by_one(monkeypatch):
+    """One row alone cannot mix, so nothing is refused; the sum is the one over samples."""
+    monkeypatch.setattr(torch_private, "_NUMBERS_AT_ONCE", 1)
+    torch.manual_seed(0)
+    module = Own(lambda module, x: x - x.mean(0) + x.tanh())
+    x, y = torch.from_numpy(X[:9]), torch.from_numpy(Y[:9])
+    what = judge(module, x, y)
+    assert what.rows == 1
+    expected = by_hand(module, x, y, 0.5)
+    for name, found in clipped_sums(what, x, y, 0.5).items():
+        torch.testing.assert_close(found, expected[name], rtol=1e-4, atol=1e-5)
+
+
 class Own(nn.Module):
     """A perceptron with a step of its own between its layers."""
 
@@ -341,13 +355,16 @@ class Noting(nn.Module):
          "never with a module that changes 'gate.mean' as it is used"),
         (lambda: Own(lambda module, x: x + module.gate((x > 0).long()).mean(1),
                      nn.Embedding(2, 16, max_norm=0.1)),
+         r"never with max_norm \(Embedding, layer 'gate'\)"),
+        (lambda: Own(lambda module, x: x + module.gate.weight.data.add_(x.detach().mean(0)),
+                     nn.Linear(16, 1)),
          "never with a module that changes 'gate.weight' as it is used"),
         (lambda: Own(lambda module, x: module.gate(x[:, None], x[:, None], x[:, None])[0][:, 0],
                      nn.MultiheadAttention(16, 2)),
          r"not yet with MultiheadAttention \(layer 'gate'\): .* DPMultiheadAttention"),
         (lambda: Own(lambda module, x: module.gate(x.reshape(-1, 8)).reshape(-1, 16),
                      nn.Linear(8, 8)),
-         "not yet: .* 'gate.weight' has gradients for 16 rows of a batch of 8 samples"),
+         "not yet: .* 'gate.weight' has gradients for 4 rows of a batch of 2 samples"),
         (lambda: Own(lambda module, x: functional.linear(x, module.gate.weight), nn.Linear(16, 16)),
          "not yet: Opacus's gradients of 'gate.weight' are not the module's"),
         (lambda: Own(lambda module, x: functional.relu_(module.gate(x)), nn.Linear(16, 16)),

@@ -39,24 +39,27 @@ class Chain:
     def __init__(
         self, layers: Sequence[nn.Module], trained: Mapping[str, nn.Parameter], losses: Losses
     ) -> None:
-        self._layers, self._losses = layers, losses
-        self._names = {id(parameter): name for name, parameter in trained.items()}
+        names = {id(parameter): name for name, parameter in trained.items()}
+        self._names, self._losses = names, losses
+        self._layers = [
+            (layer, any(id(each) in names for each in layer.parameters())) for layer in layers
+        ]
 
     def __call__(self, x: Any, y: torch.Tensor) -> list[SampleGradients]:
         """What each layer has seen, and its errors: no gradient but theirs is formed."""
-        names, seen = self._names, []
+        seen = []
         with torch.enable_grad():
             values = x
-            for layer in self._layers:
+            for layer, learns in self._layers:
                 given, values = values, layer(values)
-                if any(id(each) in names for each in layer.parameters()):
+                if learns:
                     seen.append((layer, given.detach(), values))
             total = summed(self._losses(values, y))
             errors = torch.autograd.grad(total, [outputs for *_, outputs in seen])
         return [
             gradients
             for (layer, given, _), error in zip(seen, errors, strict=True)
-            for gradients in _of_layer(layer, given, error, names)
+            for gradients in _of_layer(layer, given, error, self._names)
         ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -53,20 +54,21 @@ def clipped_sums(what: Judged, x: Inputs, y: torch.Tensor, bound: float) -> dict
     A sample whose gradient is not finite counts nothing. There may be no samples.
     """
     sums: dict[str, torch.Tensor] = {}
-    for start in range(0, len(y), what.rows):
-        real = min(what.rows, len(y) - start)
-        count = what.rows if what.filled else real
-        rows = changed(x, lambda part: _taken(part, start, count))  # noqa: B023 - called at once
-        for name, total in _clipped(what.gradients(rows, _taken(y, start, count)), real, bound):
+    samples = len(y)
+    for start in range(0, samples, what.rows):
+        part = slice(start, start + what.rows)
+        rows, targets = changed(x, lambda values: values[part]), y[part]  # noqa: B023 - at once
+        missing = start + what.rows - samples if what.filled else 0
+        if missing > 0:
+            rows, targets = changed(rows, partial(_filled, missing)), _filled(missing, targets)
+        for name, total in _clipped(what.gradients(rows, targets), missing, bound):
             sums[name] = total if name not in sums else sums[name].add_(total)
     return sums or {name: torch.zeros_like(each) for name, each in what.trained.items()}
 
 
-def _taken(values: torch.Tensor, start: int, count: int) -> torch.Tensor:
-    """So many rows, the last one repeated where there are not as many."""
-    rows = values[start : start + count]
-    missing = count - len(rows)
-    return torch.cat([rows, *[rows[-1:]] * missing]) if missing else rows
+def _filled(missing: int, rows: torch.Tensor) -> torch.Tensor:
+    """The rows, the last one repeated."""
+    return torch.cat([rows, *[rows[-1:]] * missing])
 
 
 def changed(x: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
@@ -77,13 +79,13 @@ def changed(x: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs
 
 
 def _clipped(
-    gradients: Sequence[SampleGradients], real: int, bound: float
+    gradients: Sequence[SampleGradients], missing: int, bound: float
 ) -> Iterator[tuple[str, torch.Tensor]]:
     norms = torch.stack([each.squares for each in gradients]).sum(0).sqrt_()
     shares = (bound / norms).clamp_(max=1.0)
     counts = norms.isfinite()
-    if real < len(counts):
-        counts[real:] = False
+    if missing > 0:
+        counts[-missing:] = False
     counting = None
     if not counts.all():
         counting, shares = counts, shares.where(counts, 0.0)

@@ -25,7 +25,14 @@ except ModuleNotFoundError:
     raise MissingExtra("TorchLearner", "torch", "torch") from None
 
 from colearn.learners import torch_chain, torch_probe
-from colearn.learners.torch_clipping import Gradients, Inputs, Judged, Losses, clipped_sums
+from colearn.learners.torch_clipping import (
+    Gradients,
+    Inputs,
+    Judged,
+    Losses,
+    changed,
+    clipped_sums,
+)
 
 if TYPE_CHECKING:
     from colearn.learners.torch_opacus import Hooked
@@ -53,6 +60,11 @@ def refusal(module: nn.Module, optimizer: torch.optim.Optimizer) -> str | None:
             return (
                 f"never with running statistics ({kind}, layer {name!r}): they are means of the "
                 "samples without noise; leave track_running_stats off"
+            )
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.max_norm is not None:
+            return (
+                f"never with max_norm ({kind}, layer {name!r}): which vectors it has shortened "
+                "shows which were used, without noise; leave it out"
             )
     for name, parameter in module.named_parameters():
         if parameter.requires_grad and parameter.dtype not in (torch.float32, torch.float64):
@@ -92,35 +104,40 @@ def judged(
         if layers is None:
             # Poisson's batches are larger than that once in forty times.
             rows = min(at_once, batch_size + 2 * isqrt(batch_size) + 1)
-            return Judged(trained, _hooked(module, trained, losses, some), rows, filled=True)
+            hooked = _hooked(module, trained, losses, rows, some)
+            return Judged(trained, hooked, rows, filled=True)
         chain = torch_chain.Chain(layers, trained, losses)
-        fault = _fault(lambda: _mixing(chain, some))
-    if fault is not None:
-        raise UnsupportedModel(fault)
-    return Judged(trained, chain, at_once, filled=False)
+        if fault := _fault(partial(_mixing, chain, *some)):
+            raise UnsupportedModel(fault)
+        return Judged(trained, chain, at_once, filled=False)
 
 
 def _hooked(
     module: nn.Module,
     trained: Mapping[str, nn.Parameter],
     losses: Losses,
+    rows: int,
     some: tuple[Inputs, torch.Tensor],
 ) -> Hooked:
     """Opacus's gradients, by its own formulas or, where these are wrong, by torch's."""
     from colearn.learners.torch_opacus import Hooked  # noqa: PLC0415 - needs another extra
 
-    faults = []
-    for functorch in (False, True):
-        hooked = Hooked(module, trained, losses, functorch=functorch)
-        fault = _fault(partial(hooked.fault, *some)) or _fault(partial(_mixing, hooked, some))
-        if fault is None:
-            return hooked
-        faults.append(fault)
-    raise UnsupportedModel(faults[0])
+    x, y = some
+    few = min(rows, 2)
+    first = changed(x, lambda part: part[:few]), y[:few]
+    hooked = Hooked(module, trained, losses)
+    fault = _fault(partial(hooked.fault, *first))
+    if fault is not None:
+        hooked = Hooked(module, trained, losses, functorch=True)
+        if _fault(partial(hooked.fault, *first)):
+            raise UnsupportedModel(fault)
+    if rows > 1 and (fault := _fault(partial(_mixing, hooked, x, y))):
+        raise UnsupportedModel(fault)
+    return hooked
 
 
-def _mixing(gradients: Gradients, some: tuple[Inputs, torch.Tensor]) -> str | None:
-    if not torch_probe.mixes(gradients, *some):
+def _mixing(gradients: Gradients, x: Inputs, y: torch.Tensor) -> str | None:
+    if not torch_probe.mixes(gradients, x, y):
         return None
     return (
         "never with a module or a loss that mixes the samples of a batch, so that no gradient "
