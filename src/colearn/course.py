@@ -121,7 +121,9 @@ class Course:
             self.check_updates(proposal, decision)
             updates = self.trained(proposal.merged)
             base = self._weights.get(self._current).weights
-            merged = self._accepted(proposal, decision.proposal, base, updates) if accepted else None
+            merged = (
+                self._accepted(proposal, decision.proposal, base, updates) if accepted else None
+            )
         except (StoreError, WeightsError):
             pass
         else:
