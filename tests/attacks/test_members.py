@@ -11,10 +11,12 @@ from evm import KEYS, NAMES
 from group import RULE, group
 from msgspec.structs import replace
 
+from colearn.committee import named
 from colearn.errors import (
     AlreadyVoted,
     BadSignature,
     NotAMember,
+    NotDrawn,
     NotYourTurn,
     WrongReveal,
 )
@@ -292,6 +294,34 @@ def test_a_voter_that_copies_a_hidden_vote(tmp_path):
         ledger.submit(Reveal(1, other, Choice.REJECT, salt))
         with pytest.raises(WrongReveal):
             ledger.submit(Reveal(1, copier, Choice.REJECT, salt))
+
+
+def test_a_voter_that_was_not_drawn(tmp_path):
+    """Its ballot is left out, and its vote refused by the contract; those drawn decide."""
+    with group(tmp_path, replace(RULE, committee=2)) as five:
+        ledger, attacker = five.ledger, five.attacker
+
+        def to_rest():
+            while attacker.name in ledger.view().at_work:
+                ledger.submit(Pass(ledger.view().round, ledger.view().proposer))
+            return ledger.view()
+
+        state = to_rest()
+        proposer = next(each for each in five.honest if each.name == state.proposer)
+        five.go_on(lambda: proposer.network.board.read(state.round), proposer)
+        shown = proposer.network.board.read(state.round)[0].proposal
+        ballot = Ballot(state.round, attacker.name, shown, Choice.REJECT)
+        attacker.tell(proposer, attacker.signer.sign(ballot))
+        five.go_on(lambda: ledger.view().round > state.round)
+        drawn = set(named(state.members, state.voters))
+        assert set(five.votes(state.round)) == drawn
+        assert ledger.decisions()[-1].outcome is Outcome.ACCEPTED
+
+        state = to_rest()
+        ledger.submit(Propose(state.round, state.proposer, shown))
+        with pytest.raises(NotDrawn):
+            ledger.submit(Vote(state.round, attacker.name, shown, Choice.REJECT))
+        assert ledger.view().voted == 0
 
 
 def test_a_stranger(five):
