@@ -25,6 +25,7 @@ from colearn.errors import (
 from colearn.learners.forest import ForestLearner
 from colearn.learners.trees import MAX_DEPTH
 from colearn.ml_interface import ModelFormat, Weights
+from colearn.testing import check_learner
 
 DIGITS = load_digits(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
@@ -58,6 +59,13 @@ def iris_like(**options):
 def sizes(weights):
     """Return the numbers of trees and nodes."""
     return len(weights.weights["nodes_per_tree"]), len(weights.weights["feature"])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_keeps_every_promise(kind):
+    """The learner passes the check that all learners must."""
+    estimator, data = MODELS[kind]
+    check_learner(lambda: ForestLearner(estimator, **split(data), trees_per_round=2))
 
 
 def test_learns(learner):

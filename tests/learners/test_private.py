@@ -10,6 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from colearn import Collective
 from colearn.errors import LearnerError, UnsupportedModel
 from colearn.learners.forest import ForestLearner
 from colearn.learners.sklearn import SklearnLearner
@@ -176,6 +177,17 @@ def test_budget_exceeded_means_no_training():
     assert last.training_summary.error_code is ErrorCodes.DP_BUDGET_EXCEEDED
     assert last.training_summary.dp_budget.consumed_epsilon <= 8.0
     assert last.weights is accepted.weights
+
+
+def test_whoever_planned_too_few_trainings_is_told(caplog):
+    """Left at its default, releases is spent after one proposal; one line names it, once."""
+    made = learner(privacy=Privacy(train=TRAIN), steps=5)
+    names = [f"learner-{index}" for index in range(3)]
+    learners = {names[0]: made} | {name: learner(steps=5) for name in names[1:]}
+    Collective(learners).run(9)
+    (line,) = [each.message for each in caplog.records if "proposing no more" in each.message]
+    assert "budget for train is spent" in line
+    assert "trainings charged: 1, planned: releases=1; Privacy(releases=...)" in line
 
 
 def test_rejected_proposals_cost():

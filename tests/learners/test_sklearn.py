@@ -35,6 +35,7 @@ from colearn.errors import (
 )
 from colearn.learners.sklearn import SklearnLearner
 from colearn.ml_interface import ModelFormat, Weights
+from colearn.testing import check_learner
 
 
 def _digits():
@@ -94,6 +95,13 @@ def test_learns(learner):
             learner.mli_accept_weights(verdict)
     after = learner.evaluate(learner.mli_get_current_weights(), learner.test_samples)
     assert after > before + 0.2
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keeps_every_promise(name):
+    """The learner passes the check that all learners must."""
+    estimator, data = MODELS[name]
+    check_learner(lambda: SklearnLearner(estimator, **split(data), steps=3))
 
 
 def test_training_is_a_pure_function(learner):

@@ -44,10 +44,14 @@ class VotePrivacy:
 class Privacy:
     """What a learner's data may give away; None for a part that is not protected.
 
+    Say how many trainings there will be: the budget lasts for ``releases`` of them, and a
+    learner whose budget is spent proposes no more.
+
     Attributes:
         train: Protects what training gives: proposals, and updates where the method
             asks for them.
-        releases: How many trainings are planned; see `planned_releases`.
+        releases: How many trainings the noise is worked out for; see `planned_releases`.
+            With 1, the second finds the budget spent.
         votes: Protects votes, and keeps all scores inside the learner.
         budget: The file that accounts for this data, for all experiments it is used in.
             None keeps account in memory, which is enough for a simulation only.

@@ -171,7 +171,7 @@ class PrivateTraining:
                 sampling_rate=batch_size / samples,
                 steps=steps * releases,
             )
-        self._budget, self._config = budget, config
+        self._budget, self._config, self._releases = budget, config, releases
         self._spent = False
         self.plan = NoisySteps(config.max_grad_norm, noise, samples, batch_size, steps)
         charged = budget.charges(TRAIN)
@@ -195,7 +195,12 @@ class PrivateTraining:
         try:
             kept = self._budget.charge(TRAIN, f"train/{key}", self.plan.event)
         except BudgetSpent as reason:
-            self._spent = _tell_once(self._spent, f"proposing no more: {reason}")
+            self._spent = _tell_once(
+                self._spent,
+                f"proposing no more: {reason}; trainings charged: {self._budget.charges(TRAIN)}, "
+                f"planned: releases={self._releases}; Privacy(releases=...) takes how many there "
+                "will be",
+            )
             return None
         if kept is None:
             kept = self._budget.release(f"train/{key}", train(self.plan))
