@@ -95,6 +95,8 @@ def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
         (["--threshold", "half"], "'half' is not a fraction"),
         (["--vote-seconds", "0"], "vote_seconds 0 is refused"),
         (["--committee", "1"], "committee 1 is refused"),
+        (["--threshold", "3/4"], "governance 2/3 is refused: expected at least the threshold, 3/4"),
+        (["--threshold", "3/5", "--governance", "1/2"], "governance 1/2 is refused"),
     ],
 )
 def test_what_changes_no_rule_is_one_line(said, options, says):
