@@ -139,7 +139,7 @@ def test_no_print_shows_a_score():
 def test_no_metric_shows_a_score(tmp_path, optional):
     """What a member serves of its health are counts and times: no metric's name speaks of one."""
     optional("prometheus_client")
-    health = optional("colearn.health").Health("a", tmp_path)
+    health = optional("colearn.health").Health("a", tmp_path, lambda: 0)
     names = {family.name for family in health.registry.collect()}
     assert names
     assert not [name for name in names if "score" in name or "loss" in name or "accuracy" in name]
