@@ -2,10 +2,10 @@
 
     python benchmarks/killing.py [--members 5] [--kills 100] [--seed 0]
 
-Members are processes that talk to anvil and to each other over HTTP, and share no
-folder. One of them is killed (SIGKILL) at a random moment and started again, until that
-was done so many times and all rounds are over. Then their files are compared with the
-chain:
+Members are processes that talk to anvil and to each other over HTTP. They share
+experiment.toml, M₀ and the passphrase file; keys and state folders are apart. One of them
+is killed (SIGKILL) at a random moment and started again, until that was done so many
+times and all rounds are over. Then their files are compared with the chain:
 
 - all end with the same model, and hold its bytes;
 - nobody voted twice, nor otherwise than it had written down before;

@@ -6,9 +6,10 @@ was made of.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,14 +37,17 @@ class Health:
     Args:
         member: Its name on the ledger.
         folder: Where it keeps its blobs and its journal.
+        now: Gives ledger time, in seconds since 1970, where it has just been read.
     """
 
-    def __init__(self, member: str, folder: Path) -> None:
+    def __init__(self, member: str, folder: Path, now: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._member = member
         self._problem = ""
         self._live = 0
         self._read = time.monotonic()
+        self._now = now
+        self._ledger_time = math.nan
         self._rounds = Counter(
             "colearn_rounds", "Rounds that ended.", ["outcome"], registry=self.registry
         )
@@ -61,6 +65,11 @@ class Health:
         for name, text, value in (
             ("round", "The live round.", lambda: self._live),
             ("lag_seconds", "Seconds since the ledger was last read.", lambda: self.lag_seconds),
+            (
+                "ledger_age_seconds",
+                "Seconds from ledger time, as last read, to this machine's clock.",
+                lambda: self.ledger_age_seconds,
+            ),
             ("store_bytes", "Bytes in this member's folder.", lambda: _size_bytes(folder)),
             ("disk_free_bytes", "Bytes free there.", lambda: shutil.disk_usage(folder).free),
         ):
@@ -76,8 +85,17 @@ class Health:
         """Seconds since the ledger was last read."""
         return time.monotonic() - self._read
 
+    @property
+    def ledger_age_seconds(self) -> float:
+        """Seconds since the newest block that counts was made; grows on a chain that stands still.
+
+        By this machine's clock; not a number before the ledger was read.
+        """
+        return time.time() - self._ledger_time
+
     def read(self, state: State) -> None:
         """The ledger was read, and all is well."""
+        self._ledger_time = self._now()
         self._read = time.monotonic()
         self._problem = ""
         self._live = state.round
@@ -110,6 +128,7 @@ class Health:
             "status": "ok" if well else "stale",
             "round": self._live,
             "lag_seconds": round(lag, 1),
+            "ledger_age_seconds": round(self.ledger_age_seconds, 1),
             "problem": self._problem,
         }
         return well, msgspec.json.encode(said)

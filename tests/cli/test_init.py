@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from commands import run
 
@@ -35,6 +37,23 @@ def test_init_writes_what_was_said(capsys, tmp_path):
     assert str(found.rule.threshold) == "2/3"
     assert found.experiment_digest in out
     assert files.weights_beside(tmp_path / "experiment.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "governance"),
+    [
+        (["1/2"], "2/3"),
+        (["2/3"], "2/3"),
+        (["3/4"], "3/4"),
+        (["3/4", "--governance", "4/5"], "4/5"),
+        (["1", "--inclusive"], "2/3"),
+    ],
+)
+def test_changing_the_group_takes_no_less_than_accepting(capsys, tmp_path, threshold, governance):
+    """Governance follows a higher threshold, but never up to unanimity: a lost member may go."""
+    assert run(capsys, "init", "iris", "--trusted", "--threshold", *threshold)[0] == 0
+    found = files.read(tmp_path / "experiment.toml").rule.governance
+    assert found == Fraction(governance)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +158,10 @@ def test_init_takes_a_factory(capsys, tmp_path):
         (["digits", "--option", "learning_rate=fast", "--trusted"], "expected a float"),
         (["digits", "--threshold", "0", "--trusted"], "threshold 0 is refused"),
         (["digits", "--governance", "1/3", "--trusted"], "governance 1/3 is refused"),
+        (
+            ["digits", "--trusted", "--threshold", "3/4", "--governance", "2/3"],
+            "governance 2/3 is refused: expected at least the threshold, 3/4",
+        ),
         (["digits", "--reveal-seconds", "-1", "--trusted"], "reveal_seconds -1 is refused"),
         (["digits", "--committee", "1", "--trusted"], "committee 1 is refused"),
         (

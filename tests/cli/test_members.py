@@ -89,11 +89,11 @@ def test_the_list_tells_who_wants_what_and_what_is_to_come(said):
     assert f"2  remove {CYD}  (1 of 3)\n       {BOB}" in text
     assert "from round" not in text
     said(BOB, "vote", "1")
-    said(ADA, "rule", "--quorum", "1/2", "--threshold", "3/4")
+    said(ADA, "rule", "--quorum", "1/2", "--threshold", "5/8")
     said.ledger.submit(Endorse(CYD, AddMember(NAMES[7])))
     text = said(ADA, "list")[1]
     assert "from round 1 on:\n  change threshold from 1/2 to 2/3\n" in text
-    assert "1  change threshold from 2/3 to 3/4, quorum from 0 to 1/2  (1 of 3)" in text
+    assert "1  change threshold from 2/3 to 5/8, quorum from 0 to 1/2  (1 of 3)" in text
     assert f"2  add {NAMES[7]}  (1 of 3)\n       {CYD}" in text
     said.ledger.submit(Pass(0, ADA))
     assert said(ADA, "list")[1].split() == list(GROUP)
@@ -158,6 +158,8 @@ def test_what_is_asked_for_comes_on_top_of_what_is_scheduled(said):
         (["--vote-seconds", "0"], "vote_seconds 0 is refused"),
         (["--committee", "1"], "committee 1 is refused"),
         (["--vote-seconds", "4294967297"], "at most 67,108,863 (two years)"),
+        (["--threshold", "3/4"], "governance 2/3 is refused: expected at least the threshold, 3/4"),
+        (["--threshold", "3/5", "--governance", "1/2"], "governance 1/2 is refused"),
     ],
 )
 def test_what_changes_no_rule_is_one_line(said, options, says):

@@ -197,7 +197,7 @@ def test_no_print_shows_a_score():
 def test_no_metric_shows_a_score(members, tmp_path, optional):
     """What a member serves while it votes are counts and times: no name of a score, no value."""
     prometheus = optional("prometheus_client")
-    health = optional("colearn.health").Health("b", tmp_path)
+    health = optional("colearn.health").Health("b", tmp_path, lambda: 0)
     group = members(Telling(), Telling(), Telling())
     for _ in range(8):
         for participant in group:

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from colearn import experiment as files
+from colearn.cli.governance import check_governance, usual_governance
 from colearn.cli.options import Each, Whole
 from colearn.errors import ConfigError
 from colearn.privacy.config import check_name
@@ -28,7 +29,7 @@ def init(
     threshold: str = "1/2",
     inclusive: bool = False,
     quorum: str = "0",
-    governance: str = "2/3",
+    governance: str | None = None,
     propose_seconds: Whole = 3_600,
     vote_seconds: Whole = 3_600,
     reveal_seconds: Whole = 0,
@@ -58,7 +59,7 @@ def init(
             approve.
         quorum: Share of the voters that must vote.
         governance: Share of the members that more than must want a change of members
-            or rule.
+            or rule; by default 2/3, or the threshold where that is higher.
         propose_seconds: Time a proposer has before its turn is skipped.
         vote_seconds: Time voters have after a proposal.
         reveal_seconds: 0 for open votes. Else votes are secret at first: members commit
@@ -86,6 +87,20 @@ def init(
         )
     if privacy is not None:
         check_name(privacy)
+    share = fraction("threshold", threshold)
+    rule = Rule(
+        threshold=share,
+        inclusive=inclusive,
+        quorum=fraction("quorum", quorum),
+        governance=usual_governance(share)
+        if governance is None
+        else fraction("governance", governance),
+        propose_seconds=propose_seconds,
+        vote_seconds=vote_seconds,
+        reveal_seconds=reveal_seconds,
+        committee=committee,
+    )
+    check_governance(rule)
     options = dict(map(_option, option))
     if not is_factory(task):
         framework = options.get("learner")
@@ -111,16 +126,7 @@ def init(
         rounds=rounds,
         seed=seed,
         members=_addresses(member) if member else (),
-        rule=Rule(
-            threshold=fraction("threshold", threshold),
-            inclusive=inclusive,
-            quorum=fraction("quorum", quorum),
-            governance=fraction("governance", governance),
-            propose_seconds=propose_seconds,
-            vote_seconds=vote_seconds,
-            reveal_seconds=reveal_seconds,
-            committee=committee,
-        ),
+        rule=rule,
         method=method,
         options=options,
         privacy=privacy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -122,7 +122,8 @@ def join(
             tidier = Tidier(agreement, member.own, member.weights, spare_mib * 2**20)
             watchers: list[Watcher] = [feed, ending, tidier]
             if at is not None:
-                watchers.append(opened.enter_context(_watched(me, folder, *at)))
+                now = member.participant.ledger.now
+                watchers.append(opened.enter_context(_watched(me, folder, now, *at)))
             for where in track:
                 kept = tracker(where, f"{experiment.stem}-{me[:10]}", _settings(agreement))
                 opened.callback(kept.close)
@@ -156,11 +157,13 @@ def _settings(agreement: Agreement) -> dict[str, object]:
 
 
 @contextmanager
-def _watched(me: str, folder: Path, host: str, port: int) -> Iterator[Watcher]:
+def _watched(
+    me: str, folder: Path, now: Callable[[], int], host: str, port: int
+) -> Iterator[Watcher]:
     """Serve health and metrics meanwhile."""
     from colearn.health import Health, serving  # noqa: PLC0415 - an extra of its own
 
-    watcher = Health(me, folder)
+    watcher = Health(me, folder, now)
     with serving(watcher, host, port):
         yield watcher
 

@@ -10,6 +10,7 @@ import msgspec
 from colearn import experiment as files
 from colearn.cli.changes import has_happened, rule_to_come, text_of, to_come, wanted
 from colearn.cli.folders import state_folder
+from colearn.cli.governance import check_governance
 from colearn.cli.keyfile import unlock
 from colearn.cli.learners import BUDGET_FILE
 from colearn.cli.options import FROM_ENVIRONMENT, LOCAL, Account, Node, Whole
@@ -125,7 +126,8 @@ def rule(
         threshold: Share of the voters that more than must approve.
         inclusive: Exactly the threshold is enough, too.
         quorum: Share of the voters that must vote.
-        governance: Share of the members that more than must want a change.
+        governance: Share of the members that more than must want a change; no less than
+            the threshold.
         propose_seconds: Time a proposer has before its turn is skipped.
         vote_seconds: Time voters have after a proposal.
         reveal_seconds: Time to reveal votes that are secret at first; 0 for open votes.
@@ -152,6 +154,8 @@ def rule(
     if after == before:
         same = ", ".join(f"{name} {value}" for name, value in terms.items())
         raise ConfigError(f"the rule says so already: {same}")
+    if threshold is not None or governance is not None:
+        check_governance(after)
     _endorse(ledger, me, SetRule(after))
 
 
