@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from threading import Lock
@@ -24,7 +24,7 @@ from colearn.errors import (
     MissingExtra,
     UnsupportedModel,
 )
-from colearn.learners.base import FrameworkLearner, Samples, TrainingOptions
+from colearn.learners.base import TrainingOptions
 from colearn.learners.frozen import FROZEN, check_frozen, frozen_digest
 from colearn.learners.measures import r_squared
 from colearn.learners.supervised import one_line
@@ -37,14 +37,7 @@ try:
 except ModuleNotFoundError:
     raise MissingExtra("TorchLearner", "torch", "torch") from None
 
-from colearn.learners.torch_batches import (
-    Rows,
-    TorchSamples,
-    batches_in_order,
-    checked,
-    digests,
-    moved,
-)
+from colearn.learners.torch_batches import DatasetLearner, TorchSamples, batches_in_order, moved
 from colearn.learners.torch_tensors import copied, frozen, trained, travelling, view, write
 
 if TYPE_CHECKING:
@@ -61,7 +54,7 @@ Loss = Callable[..., torch.Tensor]
 """(outputs, targets) → the mean loss, or with ``reduction="none"`` that of each sample."""
 
 
-class TorchLearner(FrameworkLearner):
+class TorchLearner(DatasetLearner):
     """A PyTorch module behind the Machine Learning Interface.
 
     Learners that learn together must be given modules with the same values:
@@ -133,57 +126,6 @@ class TorchLearner(FrameworkLearner):
             options.setdefault("batch_size", train.batch_size)
         super().__init__(train=train, vote=vote, test=test, **options)  # type: ignore[arg-type]
         self._try_out()
-
-    def checked(self, name: str, samples: Any, *, like: Samples | None = None) -> Samples:
-        """Return arrays, or the rows of a dataset."""
-        return checked(name, samples, like=like)
-
-    def take(self, samples: Samples, rows: NDArray[np.intp]) -> Samples:
-        """Return some of the samples."""
-        x: Any = samples[0]
-        return (x.take(rows), None) if isinstance(x, Rows) else super().take(samples, rows)  # type: ignore[return-value]
-
-    def joined(self, parts: Sequence[Samples]) -> Samples:
-        """Return samples of several parts as one, in which records can be told apart."""
-        rows: list[Any] = [part[0] for part in parts]
-        if not any(isinstance(each, Rows) for each in rows):
-            return super().joined(parts)
-        if not all(isinstance(each, Rows) for each in rows):
-            raise UnsupportedModel(
-                "some samples are arrays and some come from a dataset: "
-                "give all in one form to keep them private"
-            )
-        return rows[0].apart(rows[1:]), None  # type: ignore[return-value]
-
-    def digests(self, samples: Samples) -> list[bytes]:
-        """Return the hash of each record; what is read from a dataset is read twice."""
-        x: Any = samples[0]
-        if not isinstance(x, Rows):
-            return super().digests(samples)
-        with torch.random.fork_rng([]):
-            found, again = (digests(x, self.batch_size) for _ in range(2))
-        if found != again:
-            raise UnsupportedModel(
-                "the dataset gives other values each time it is read, so that its records cannot "
-                "be told apart: take what is random out of it, and into the module"
-            )
-        return found
-
-    def drawn(self, batches: Iterator[NDArray[np.intp]]) -> Iterator[Samples]:
-        """Yield the train samples of these rows, of which there may be none."""
-        x: Any = self.train_samples[0]
-        if not isinstance(x, Rows):
-            yield from super().drawn(batches)
-            return
-        rows = list(batches)
-        read = x.batches(each for each in rows if len(each))
-        for each in rows:
-            yield next(read) if len(each) else (np.empty(0), np.empty(0))
-
-    def mini_batches(self, rng: np.random.Generator) -> Iterator[Samples]:
-        """Yield what each `step` trains on."""
-        x: Any = self.train_samples[0]
-        return x.batches(self.batches(rng)) if isinstance(x, Rows) else super().mini_batches(rng)
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the trained parameters and the buffers."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from blake3 import blake3
 
-from colearn.errors import LearnerError, MissingExtra
-from colearn.learners.base import checked_samples
+from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
+from colearn.learners.base import FrameworkLearner, Samples, checked_samples
 
 try:
     import torch
@@ -138,6 +138,61 @@ def checked(name: str, samples: TorchSamples, *, like: tuple[Any, Any] | None) -
     if not len(rows):
         raise LearnerError(f"there are no {name} samples: at least one is needed")
     return rows, None
+
+
+class DatasetLearner(FrameworkLearner):
+    """Learns from arrays, datasets or loaders, and can tell records apart in all of them."""
+
+    def checked(self, name: str, samples: Any, *, like: Samples | None = None) -> Samples:
+        """Return arrays, or the rows of a dataset."""
+        return checked(name, samples, like=like)
+
+    def take(self, samples: Samples, rows: NDArray[np.intp]) -> Samples:
+        """Return some of the samples."""
+        x: Any = samples[0]
+        return (x.take(rows), None) if isinstance(x, Rows) else super().take(samples, rows)  # type: ignore[return-value]
+
+    def joined(self, parts: Sequence[Samples]) -> Samples:
+        """Return samples of several parts as one, in which records can be told apart."""
+        rows: list[Any] = [part[0] for part in parts]
+        if not any(isinstance(each, Rows) for each in rows):
+            return super().joined(parts)
+        if not all(isinstance(each, Rows) for each in rows):
+            raise UnsupportedModel(
+                "some samples are arrays and some come from a dataset: "
+                "give all in one form to keep them private"
+            )
+        return rows[0].apart(rows[1:]), None  # type: ignore[return-value]
+
+    def digests(self, samples: Samples) -> list[bytes]:
+        """Return the hash of each record; what is read from a dataset is read twice."""
+        x: Any = samples[0]
+        if not isinstance(x, Rows):
+            return super().digests(samples)
+        with torch.random.fork_rng([]):
+            found, again = (digests(x, self.batch_size) for _ in range(2))
+        if found != again:
+            raise UnsupportedModel(
+                "the dataset gives other values each time it is read, so that its records cannot "
+                "be told apart: take what is random out of it, and into the module"
+            )
+        return found
+
+    def drawn(self, batches: Iterator[NDArray[np.intp]]) -> Iterator[Samples]:
+        """Yield the train samples of these rows, of which there may be none."""
+        x: Any = self.train_samples[0]
+        if not isinstance(x, Rows):
+            yield from super().drawn(batches)
+            return
+        rows = list(batches)
+        read = x.batches(each for each in rows if len(each))
+        for each in rows:
+            yield next(read) if len(each) else (np.empty(0), np.empty(0))
+
+    def mini_batches(self, rng: np.random.Generator) -> Iterator[Samples]:
+        """Yield what each `step` trains on."""
+        x: Any = self.train_samples[0]
+        return x.batches(self.batches(rng)) if isinstance(x, Rows) else super().mini_batches(rng)
 
 
 def batches_in_order(x: Any, y: Any, size: int) -> Iterator[tuple[Any, Any]]:
