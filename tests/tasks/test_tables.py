@@ -112,12 +112,16 @@ def test_tables_are_read(name, shape, tmp_path):
         assert set(data.y_train) == set(data.y_test) == {0, 1} == set(data.classes)
 
 
+@pytest.mark.parametrize("framework", ["xgboost", "lightgbm"])
 @pytest.mark.parametrize("name", WRITE)
-def test_members_learn_from_tables(name, tmp_path):
-    """The task's own learners learn together what the table says."""
+def test_members_learn_from_tables(name, framework, tmp_path, optional):
+    """The task's own learners learn together what the table says, by either library's trees."""
+    optional(framework)
     WRITE[name](tmp_path)
     with threadpool_limits(1):
-        settings = Settings(task=name, learners=3, split="iid", data_dir=str(tmp_path))
+        settings = Settings(
+            task=name, learner=framework, learners=3, split="iid", data_dir=str(tmp_path)
+        )
         result = simulate(settings).collective.run(6)
     assert result.final_score > 0.8
     assert result.final_score > result.initial_score + 0.2

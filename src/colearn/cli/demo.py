@@ -67,7 +67,7 @@ def demo(
         task: What to learn; "colearn tasks" lists them. Or module:factory, your own
             function that makes a learner, as colearn join takes it: a fifth of its
             samples is set apart for testing, and the rest shared out.
-        learner: What the model is written in, such as sklearn, torch, keras, jax or
+        learner: What the model is written in, such as sklearn, torch, keras, jax, lightgbm or
             xgboost; by default what is usual for the task.
         learners: How many take part.
         rounds: How many rounds; by default what suits the task.
