@@ -9,6 +9,7 @@ take long. ONNX is not among them: it is written and never read.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections import Counter
@@ -16,8 +17,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import numpy as np
+import optax
 import torch
+from flax import linen
 from peft import LoraConfig
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
@@ -28,7 +32,10 @@ from transformers import BertConfig, BertForSequenceClassification
 from colearn.compact import compact, compact_schema, restored
 from colearn.errors import ColearnError
 from colearn.learners.base import FrameworkLearner
+from colearn.learners.flax import from_linen
 from colearn.learners.forest import ForestLearner
+from colearn.learners.jax import JaxLearner
+from colearn.learners.keras import KerasLearner
 from colearn.learners.lightgbm import LightGBMLearner
 from colearn.learners.lora import LoraLearner
 from colearn.learners.sklearn import SklearnLearner
@@ -56,6 +63,46 @@ class Format(NamedTuple):
     read: Callable[[Parts], object]
 
 
+class Network(linen.Module):
+    """With a BatchNorm, whose statistics travel as well."""
+
+    @linen.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = linen.BatchNorm(use_running_average=not train)(linen.Dense(16)(x))
+        return linen.Dense(10)(linen.relu(x))
+
+
+def of_jax() -> JaxLearner:
+    module = Network()
+    variables = module.init(jax.random.key(0), np.zeros((1, 64), np.float32), train=False)
+    return JaxLearner(
+        from_linen(module, variables),
+        loss=optax.softmax_cross_entropy_with_integer_labels,
+        optimizer=optax.sgd(0.01),
+        train=(SMALL[0].astype(np.float32), SMALL[1]),
+        steps=2,
+    )
+
+
+def of_keras() -> KerasLearner:
+    import keras  # noqa: PLC0415 - once the learner's module has chosen a backend
+
+    model = keras.Sequential(
+        [
+            keras.Input((64,)),
+            keras.layers.Dense(16),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dense(10),
+        ]
+    )
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.01),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return KerasLearner(model, train=(SMALL[0].astype(np.float32), SMALL[1]), steps=2)
+
+
 def learners() -> dict[str, FrameworkLearner]:
     torch.manual_seed(0)
     samples = {"train": DIGITS, "vote": SMALL}
@@ -79,6 +126,8 @@ def learners() -> dict[str, FrameworkLearner]:
         "lightgbm": LightGBMLearner(rounds_per_proposal=2, **samples),
         "sklearn": SklearnLearner(SGDClassifier(loss="log_loss"), **samples),
         "torch": TorchLearner(network, train=(SMALL[0].astype(np.float32), SMALL[1]), **training),
+        "jax": of_jax(),
+        "keras": of_keras(),
         "lora": LoraLearner(
             bert, adapter=LoraConfig(target_modules=["query"]), train=tokens, **training
         ),
@@ -89,8 +138,9 @@ def formats() -> Iterator[tuple[str, Format]]:
     """Each with its name; that of weights is their learner's."""
     made = learners()
     for name, each in made.items():
-        proposed = each.mli_propose_weights().weights
-        yield name, weights_of(proposed, each.schema(), each.mli_test_weights)
+        proposed = each.mli_propose_weights()
+        each.mli_test_weights(proposed)  # what is compiled takes its time once
+        yield name, weights_of(proposed.weights, each.schema(), each.mli_test_weights)
     learner = made["torch"]
     base, schema = learner.mli_get_current_weights().weights, learner.schema()
     trained = learner.mli_propose_weights().weights
@@ -167,6 +217,7 @@ def main(mutants: int) -> int:
         f"{'format':<10} mutants  refused    read  slowest  (limits: no crash, {LIMIT_SECONDS} s)"
     )
     for name, (original, header, read) in formats():
+        gc.freeze()  # to look through all that is imported takes Python a second, for any format
         rng = np.random.default_rng(0)
         ends: Counter[str] = Counter()
         slowest = 0.0
