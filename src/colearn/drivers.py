@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from colearn.stores.objects import ObjectStore
 
+_log = logging.getLogger(__name__)
 JOURNAL_FILE = "journal.sqlite"
 OBJECTS_FILE = "objects.log"
 STORE_FOLDER = "store"
@@ -277,7 +279,14 @@ def _unseen_through(agreement: Agreement, ledger: EthereumLedger, chain: Chain) 
         newest = open_ledger(agreement, replace(chain, depth=0)).view()
     elif not counted.rule.reveal_seconds:
         return None
-    return unseen_through(counted, newest)
+    through = unseen_through(counted, newest)
+    if through is not None:
+        _log.warning(
+            "no journal here, and round %d has a proposal: this member is silent there, for it "
+            "could not see that it has committed or voted",
+            through,
+        )
+    return through
 
 
 def _in_bucket(

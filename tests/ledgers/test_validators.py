@@ -33,7 +33,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def play_round(ledger, digest):
-    """One round in one transaction."""
+    """One round in one transaction, from the round's beginning on."""
+    ledger.wait(len(ledger.events()), ledger.view().deadline)
     state = ledger.view()
     signer = KeySigner(KEYS, ledger.chain_id, ledger.address)
     ballots = [
