@@ -87,6 +87,7 @@ def of_jax() -> JaxLearner:
 def of_keras() -> KerasLearner:
     import keras  # noqa: PLC0415 - once the learner's module has chosen a backend
 
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((64,)),
