@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 
@@ -34,12 +35,14 @@ class Agreed:
     experiment_digest = DIGEST
     rounds = 1
     method = "plain"
+    reach: ClassVar = {}
 
 
 class Ledger(LocalLedger):
     """A ledger with an address and a time."""
 
     address = "0x1"
+    chain_id = 1
 
     waited = 0
 

@@ -147,6 +147,21 @@ def test_stopped_and_started_again(net):
     assert journal_of(group, 1)[: len(before)] == before
 
 
+def test_status_tells_what_no_chain_shows_yet(net):
+    """The proposer collects votes: it is not missing, and who has voted is told, and who not."""
+    group = net(*ROUNDS)
+    members = [group.join(number) for number in range(2)]
+    notes = state_of(group, 0) / "notes.log"
+    members[1].until(lambda: notes.exists() and '"kind":"ballot"' in notes.read_text())
+    status = group.run("status", group.file, "--rpc", group.url, name="status")
+    assert status.wait() == 0, status.text()
+    first, second, third = status.text().splitlines()[-3:]
+    assert "votes are collected off the chain; has proposed off the chain; never heard" in first
+    assert second.endswith("  has voted off the chain; never heard of")
+    assert third.endswith("  never heard of")
+    assert "missing" not in status.text()
+
+
 def test_a_member_that_lost_everything_votes_no_second_time(net):
     """Killed after its vote in the first round, its folder gone: it is silent until the next."""
     group = net(*ROUNDS)

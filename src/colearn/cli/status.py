@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,9 @@ from colearn.duty import patience
 from colearn.records import PLAIN, Entry
 from colearn.rounds import progress
 from colearn.rules import Phase, State
+
+if TYPE_CHECKING:
+    from colearn.ledgers.ethereum import EthereumLedger
 
 _BITS = ("approve", "reject", "abstain")
 _WAITS_FOR = {
@@ -35,6 +39,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
             in it, or proposes.
         vote: Its vote, once it is known.
         committed: Whether it has committed to a vote that it has not revealed yet.
+        signed: What it has done in the live round off the chain, as members of this
+            machine tell: trained, proposed, voted.
         missing_since: Ledger time from which it is waited for; None if it is not. A
             proposer is not while it may collect what no ledger shows.
         last_heard: Ledger time of its last event; None if there never was one.
@@ -45,6 +51,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     drawn: bool = True
     vote: str | None
     committed: bool = False
+    signed: tuple[str, ...] = ()
     missing_since: int | None
     last_heard: int | None
 
@@ -68,8 +75,12 @@ def status(
     decided, accepted, over = len(found.settled), len(found.accepted), not found.left
     gathered, gathered_by = _gathering(agreement.method, state)
     since = gathered_by if now >= gathered_by else None
+    done = {} if over else _signed(agreement, ledger, state.round)
     standings = [
-        standing(member, state, entries, proposer_since=since, over=over)
+        msgspec.structs.replace(
+            standing(member, state, entries, proposer_since=since, over=over),
+            signed=tuple(sorted(done.get(member, ()))),
+        )
         for member in state.members
     ]
     if json:
@@ -119,6 +130,17 @@ def status(
         print(f"\nfrom round {state.round + 1} on: {text}")
     if wanted(state):
         print(f"\n{len(wanted(state))} change(s) wanted: see colearn members list {experiment}")
+
+
+def _signed(
+    agreement: files.Agreement, ledger: EthereumLedger, round_index: int
+) -> dict[str, set[str]]:
+    from colearn.cli.notes import signed  # noqa: PLC0415 - like the ledger, of an extra
+    from colearn.ledgers.signing import KeySigner  # noqa: PLC0415
+
+    urls = agreement.reach.values()
+    signer = KeySigner({}, ledger.chain_id, ledger.address)
+    return signed(urls, round_index, signer)
 
 
 def _gathering(method: str, state: State) -> tuple[str, int]:
@@ -182,6 +204,8 @@ def _text_of(each: Standing, now: int, gathered: str) -> str:
     heard = "never heard of"
     if each.last_heard is not None:
         heard = f"last heard of {_span(now - each.last_heard)} ago"
+    if each.signed:
+        heard = f"has {' and '.join(each.signed)} off the chain; {heard}"
     if not each.drawn:
         return f"not drawn; {heard}"
     if each.role == "propose" and each.missing_since is None:
