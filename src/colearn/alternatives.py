@@ -48,12 +48,15 @@ class Job(NamedTuple):
 def of_method(settings: Settings, name: str, turns: int) -> Job:
     """The protocol under a method, for so many turns of every learner.
 
-    Where one learner trains a round, as many rounds as there are learners make a turn.
+    Where one learner trains a round, as many rounds make a turn as learners train in one of
+    the others: all, or those drawn and the proposer.
     """
     chosen = msgspec.structs.replace(
         settings, method=name, rounds=turns, privacy=None, ledger=LOCAL
     )
-    return Job(resolved(chosen), name, turns, 1 if method(name).all_train else settings.learners)
+    drawn = settings.committee or settings.learners
+    trainers = min(drawn + 1, settings.learners)
+    return Job(resolved(chosen), name, turns, 1 if method(name).all_train else trainers)
 
 
 def compared(settings: Settings, turns: int, *, average: bool) -> list[Job]:
