@@ -45,12 +45,12 @@ common = {
     "threshold": shares,
     "inclusive": st.booleans(),
     "quorum": shares,
-    "propose_seconds": st.integers(1, 10**9),
-    "vote_seconds": st.integers(1, 10**9),
+    "propose_seconds": st.integers(1, 2**26 - 1),
+    "vote_seconds": st.integers(1, 2**26 - 1),
     "governance": st.sampled_from([Fraction(1, 2), Fraction(2, 3), Fraction(65_534, 65_535)]),
 }
 rules = st.builds(Rule, committee=st.integers(2, 65_535), **common) | st.builds(
-    Rule, proposer_votes=st.booleans(), reveal_seconds=st.integers(0, 10**9), **common
+    Rule, proposer_votes=st.booleans(), reveal_seconds=st.integers(0, 2**26 - 1), **common
 )
 changes = st.one_of(
     st.builds(AddMember, texts),
