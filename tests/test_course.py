@@ -442,6 +442,16 @@ class ScriptedAverage(Averaging):
         return {}
 
 
+@pytest.mark.parametrize("name", ["steps", "samples"])
+@pytest.mark.parametrize("count", [0, -3])
+def test_an_update_of_no_steps_or_samples_is_unsound(name, count):
+    """Both are divided by: a member that declares none, or fewer, has its update left out."""
+    net = Net(Averaging(), members=("a", "b", "c"))
+    live = net.ledger.view()
+    assert net.course.sound(net.update("b", 1.0), live)
+    assert not net.course.sound(net.update("b", 1.0, **{name: count}), live)
+
+
 def test_a_committee_merges_updates_of_those_drawn():
     """An update of who is not at work in the round is refused, by proposers and by judges.
 

@@ -14,8 +14,8 @@ FEDPROX = 0.01
 
 BASELINES: dict[str, Method] = {
     "fedavg": METHODS["average"],
-    "fedprox": Merged("fedprox", mean, by_samples=True),
-    "fedavgm": Merged("fedavgm", mean, momentum=0.7, by_samples=True),
+    "fedprox": Merged("fedprox", mean),
+    "fedavgm": Merged("fedavgm", mean, momentum=0.7),
     "scaffold": Merged("scaffold", mean, control=mean),
     "multi-krum-told": Merged("multi-krum-told", partial(multi_krum, liars=0.4)),
     "trimmed-told": Merged("trimmed-told", partial(trimmed_mean, trim=0.4)),

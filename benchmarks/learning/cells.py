@@ -19,6 +19,7 @@ class Cell:
         split: As `colearn.tasks.splits.parse` reads it.
         shift: Standard deviation of noise on the last learner's features; the others have
             in proportion to their place, and test samples have none (arXiv 2102.02079).
+        samples: How many training samples are shared out, at least 500 a learner; 0: all.
         learners: How many.
         rounds: How many.
         steps: Mini-batches of a learner in a round.
@@ -42,6 +43,7 @@ class Cell:
     data: str = "mnist"
     split: str = "dirichlet:0.3"
     shift: float = 0.0
+    samples: int = 5_000
     learners: int = 10
     rounds: int = 30
     steps: int = 25
@@ -139,6 +141,13 @@ def _all() -> Iterator[tuple[str, Cell]]:
         merged | {"shield": SHIELD},
         ("iid", "dirichlet:0.3", "classes:2"),
         data="fashion-mnist",
+    )
+    yield from _crossed(
+        "all-fashion",
+        merged | {"shield": SHIELD},
+        ("dirichlet:0.3", "classes:2"),
+        data="fashion-mnist",
+        samples=0,
     )
     yield from _crossed(
         "digits",

@@ -18,7 +18,6 @@ from colearn.tasks import splits
 from colearn.tasks.datasets import Dataset
 from colearn.tasks.idx import read_images
 
-SAMPLES = 5_000
 _EACH = 500
 _FOLDERS = {
     "mnist": ("COLEARN_MNIST", "package/data"),
@@ -52,7 +51,8 @@ def shares(cell: Cell, seed: int) -> Shares:
     """Draw the samples of a cell and share them out; the same seed gives the same."""
     rng = np.random.default_rng((seed, 1))
     x, y, x_test, y_test = load(cell.data)
-    rows = rng.permutation(len(x))[: max(SAMPLES, _EACH * cell.learners)]
+    least = _EACH * cell.learners
+    rows = rng.permutation(len(x))[: max(cell.samples, least) if cell.samples else None]
     x, y = x[rows], y[rows]
     parts = [rng.permutation(part) for part in splits.parse(cell.split)(y, cell.learners, rng)]
     for index, part in enumerate(parts if cell.shift else ()):

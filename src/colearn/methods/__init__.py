@@ -23,14 +23,14 @@ METHODS: dict[str, Method] = {
     for each in (
         Plain(),
         Merged("solo-dc", mean, control=mean, all_train=False),
-        Merged("fast", mean, control=mean, momentum=0.6, by_samples=True),
+        Merged("fast", mean, control=mean, momentum=0.6),
         Merged(
             "shield",
             partial(nearby_mean, trust=2.0, reach=2.0),
             control=partial(nearby_mean, trust=1.0, reach=2.5),
             momentum=0.6,
         ),
-        Merged("average", mean, by_samples=True),
+        Merged("average", mean),
         Merged("median", median),
         Merged("trimmed-mean", partial(trimmed_mean, trim=0.3)),
         Merged("geometric-median", geometric_median),

@@ -21,6 +21,12 @@ _WEISZFELD_STEPS = 100
 _WEISZFELD_TOLERANCE = 1e-6
 
 
+def shares_of(counts: Sequence[float]) -> list[float]:
+    """Each count's part of their sum."""
+    whole = sum(counts)
+    return [count / whole for count in counts]
+
+
 def mean(moves: Sequence[Move], shares: Sequence[float]) -> Move:
     """The mean, weighted by shares (federated averaging, arXiv 1602.05629)."""
     return total(zip(shares, moves, strict=True))

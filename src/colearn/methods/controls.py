@@ -7,7 +7,9 @@ offset, s · (h̄ − h_i): so it moves as the members do on average, whatever i
 say. Its update less that offset gives its next control. This costs no bytes, and holds
 for any optimiser.
 
-A member's first training is not corrected; who is absent keeps its control.
+A member's first training is not corrected; who is absent keeps its control. Controls
+count as updates do, by samples: or members would go where the mean of all members leads,
+and not where that of all samples does.
 
 Correction helps only while controls foretell what members will do, and at a large
 learning rate they do not. The first corrected round shows it: the members' moves
@@ -27,13 +29,14 @@ from urllib.parse import quote
 import numpy as np
 
 from colearn.errors import SchemaMismatch
-from colearn.methods.centers import Center
+from colearn.methods.centers import Center, shares_of
 from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import Move, added, move, total
 from colearn.protocols import Tensors, Trained
 
 _CENTER = "center"
 _CONTROL = "control"
+_SAMPLES = "samples"
 _STRENGTH = "strength"
 _GAIN = 1.5
 _NO_SHORTER = 0.95
@@ -75,9 +78,12 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
         return {_STRENGTH: np.array(0.0)}
     controls = {key: recall(state, key) or {} for key in _keys(state)}
     fresh = {_key(update.member): _control(base, state, update) for update in updates}
+    samples = _samples(state) | {_key(update.member): update.samples for update in updates}
     controls |= fresh
-    moves = [controls[key] for key in sorted(controls)]
-    result = record(_CENTER, center(moves, [1.0 / len(moves)] * len(moves)), base)
+    keys = sorted(controls)
+    counts = [samples[key] for key in keys]
+    result = record(_CENTER, center([controls[key] for key in keys], shares_of(counts)), base)
+    result[_SAMPLES] = np.array(counts, np.float64)
     for key, each in fresh.items():
         result |= record(key, each, base)
     if strength is None and (found := _spreads(base, state, updates, center)) is not None:
@@ -130,7 +136,7 @@ def _spreads(
 
 def _spread(moves: Sequence[Move], center: Center) -> _Spread:
     """Measured about the centre and by it, so that where it withstands liars this does."""
-    shares = [1.0 / len(moves)] * len(moves)
+    shares = shares_of([1] * len(moves))
     with np.errstate(over="ignore", invalid="ignore"):
         common = center(moves, shares)
         apart = [total(((1.0, each), (-1.0, common))) for each in moves]
@@ -158,5 +164,18 @@ def _key(member: str) -> str:
     return f"{_CONTROL}/{quote(member, safe='')}"
 
 
-def _keys(state: Tensors) -> set[str]:
-    return {"/".join(name.split("/", 2)[:2]) for name in state if name.startswith(f"{_CONTROL}/")}
+def _keys(state: Tensors) -> list[str]:
+    return sorted(
+        {"/".join(name.split("/", 2)[:2]) for name in state if name.startswith(f"{_CONTROL}/")}
+    )
+
+
+def _samples(state: Tensors) -> dict[str, float]:
+    """What each member whose control is known declared with its last update."""
+    keys, held = _keys(state), state.get(_SAMPLES, np.zeros(0))
+    if held.shape != (len(keys),):
+        raise SchemaMismatch(
+            f"the method's state counts samples in shape {held.shape}, expected ({len(keys)},), "
+            "one for each control: it is of another experiment"
+        )
+    return dict(zip(keys, held.tolist(), strict=True))

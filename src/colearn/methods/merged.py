@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from colearn.kinds import counts, statistics, trained
 from colearn.methods import controls
-from colearn.methods.centers import Center
+from colearn.methods.centers import Center, shares_of
 from colearn.methods.memory import Memory, State, is_finite, recall, record
 from colearn.methods.moves import (
     Move,
@@ -37,7 +37,6 @@ class Merged:
         control: Makes the common control of the members'; None: drift is not corrected.
         momentum: How much of the last accepted move is made again (arXiv 1909.06335).
             A rejection halves what is remembered of it.
-        by_samples: Whether a member counts by the samples that it declares.
         all_train: Whether every member trains each round, or the proposer alone, and
             then with drift correction.
     """
@@ -46,7 +45,6 @@ class Merged:
     center: Center
     control: Center | None = None
     momentum: float = 0.0
-    by_samples: bool = False
     all_train: bool = True
 
     def offset(self, state: Tensors, member: str) -> Tensors | None:
@@ -65,7 +63,7 @@ class Merged:
         """
         if self.control is not None and controls.diverged(base, state, updates, self.control):
             return base
-        shares = self._shares(updates)
+        shares = shares_of([update.samples for update in updates])
         step = self._step(base, state, updates, shares)
         last = recall(state, _MOVE)
         if last is not None:
@@ -110,7 +108,3 @@ class Merged:
         for name in counts(base):
             result[name] = lower_median([update.tensors[name] for update in updates])
         return result
-
-    def _shares(self, updates: Sequence[Trained]) -> list[float]:
-        counts = [update.samples if self.by_samples else 1 for update in updates]
-        return [count / sum(counts) for count in counts]
