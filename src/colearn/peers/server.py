@@ -34,6 +34,7 @@ from io import BufferedReader
 from socketserver import ThreadingTCPServer
 from threading import Lock, Thread
 from typing import Any, NamedTuple, Protocol, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -197,7 +198,7 @@ class _Server(ThreadingTCPServer):
         self._counts: Counter[str] = Counter()
         self._live: dict[socket.socket, str] = {}
         self._credit: dict[str, tuple[float, float]] = {}
-        self._opened: tuple[Digest, Blob] | None = None
+        self._opened = WeakValueDictionary[Digest, _Opened]()
         super().__init__((host, port), _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -263,12 +264,19 @@ class _Server(ThreadingTCPServer):
             self._credit[address] = left - granted, now
         return granted
 
-    def open(self, digest: Digest) -> Blob:
-        """Open a blob, which a store may hash anew each time, once for all that ask for it."""
-        opened = self._opened
-        if opened is None or opened[0] != digest or digest not in self.shown.store:
-            opened = self._opened = digest, self.shown.store.open(digest)
-        return opened[1]
+    def open(self, digest: Digest) -> _Opened:
+        """Open a blob, which a store may hash anew each time, once for all who are given it."""
+        opened = self._opened.get(digest)
+        if opened is None or digest not in self.shown.store:
+            opened = self._opened[digest] = _Opened(self.shown.store.open(digest))
+        return opened
+
+
+class _Opened:
+    """A blob that is being given; it is closed with the last answer that holds this."""
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -384,12 +392,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _give_blob(self, digest: Digest) -> None:
         try:
-            blob = self.server.open(digest)
+            opened = self.server.open(digest)
         except (BlobMissing, BlobCorrupt) as reason:
             _log.debug("%s", reason)
             self._answer(HTTPStatus.NOT_FOUND)
             return
-        size = sum(part.nbytes for part in blob)
+        size = sum(part.nbytes for part in opened.blob)
         asked = _range(self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
         if asked and start >= size:
@@ -405,7 +413,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         seconds = self.server.limits.request_seconds + size / MIN_BYTES_PER_SECOND
         DEADLINES.set(self.connection, seconds)
-        for part in _from(blob, start):
+        for part in _from(opened.blob, start):
             self.connection.sendall(part)
 
     def _answer(self, status: HTTPStatus, body: bytes = b"") -> None:
