@@ -15,7 +15,8 @@ from members import EXPERIMENT, MEMBERS, KeyedSigner, ballot, eventually, join, 
 
 from colearn.errors import ConfigError
 from colearn.ledgers.local import LocalLedger
-from colearn.peers.server import Limits, PeerServer
+from colearn.peers.limits import Limits
+from colearn.peers.server import PeerServer
 from colearn.records import (
     WIRE_VERSION,
     Candidate,
