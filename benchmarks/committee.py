@@ -16,9 +16,10 @@ import sys
 import time
 
 import numpy as np
+from holding import Holding
 from numpy.typing import NDArray
 
-from colearn import Collective, MachineLearningInterface, ProposedWeights, Rule, Weights
+from colearn import Collective, ProposedWeights, Rule, Weights
 from colearn.voting import policy
 
 COMMITTEE = 64
@@ -31,16 +32,16 @@ NOT_WORSE = policy("not-worse")
 Array = NDArray[np.float32]
 
 
-class Linear(MachineLearningInterface):
+class Linear(Holding):
     """Least squares on a few private samples."""
 
     def __init__(self, seed: int, truth: Array, steps: int) -> None:
+        super().__init__(Weights({"w": np.zeros(FEATURES, np.float32)}))
         rng = np.random.default_rng((1, seed))
         self._steps = steps
         self._x = rng.normal(size=(SAMPLES + VOTING, FEATURES)).astype(np.float32)
         self._x /= np.float32(np.sqrt(FEATURES))
         self._y = self._x @ truth + rng.normal(0, 0.1, SAMPLES + VOTING).astype(np.float32)
-        self._weights = Weights({"w": np.zeros(FEATURES, np.float32)})
         self._offset: Array = np.zeros(FEATURES, np.float32)
 
     def set_offset(self, offset: dict[str, Array] | None) -> None:
@@ -50,24 +51,15 @@ class Linear(MachineLearningInterface):
         return self._steps, SAMPLES
 
     def mli_propose_weights(self) -> Weights:
-        x, y, w = self._x[:-VOTING], self._y[:-VOTING], self._weights.weights["w"]
+        x, y, w = self._x[:-VOTING], self._y[:-VOTING], self.current.weights["w"]
         for _ in range(self._steps):
             w = w - np.float32(RATE) * (x.T @ (x @ w - y)) + self._offset
         return Weights({"w": w})
 
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
-        before, after = (self._losses(each) for each in (self._weights, weights))
+        before, after = (self._losses(each) for each in (self.current, weights))
         vote = NOT_WORSE.vote(before, after, self._y[-VOTING:])
         return ProposedWeights(weights.weights, vote=vote)
-
-    def mli_accept_weights(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def mli_get_current_weights(self) -> Weights:
-        return self._weights
-
-    def mli_get_current_model(self) -> Weights:
-        return self._weights
 
     def _losses(self, weights: Weights) -> Array:
         return (self._x[-VOTING:] @ weights.weights["w"] - self._y[-VOTING:]) ** 2

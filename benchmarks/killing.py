@@ -31,9 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from holding import Holding
 from msgspec.structs import replace
 
-from colearn import MachineLearningInterface, ProposedWeights, Weights, drivers, experiment
+from colearn import ProposedWeights, Weights, drivers, experiment
 from colearn.drivers import Chain
 from colearn.experiment import Agreement
 from colearn.ledgers.anvil import Anvil
@@ -45,12 +46,12 @@ SIZE = 20_000
 DEADLINE_SECONDS = 4
 
 
-class Walker(MachineLearningInterface):
+class Walker(Holding):
     """Walks towards a private point; approves what comes nearer to it."""
 
     def __init__(self, goal: float) -> None:
+        super().__init__(Weights({"at": np.zeros(SIZE)}))
         self._goal = goal
-        self._current = Weights({"at": np.zeros(SIZE)})
         self._rng = np.random.default_rng(0)
 
     def set_seed(self, seed: int) -> None:
@@ -58,22 +59,16 @@ class Walker(MachineLearningInterface):
 
     def mli_propose_weights(self) -> Weights:
         time.sleep(0.05)
-        at = self._current.weights["at"]
+        at = self.current.weights["at"]
         return Weights({"at": at + 0.1 * (self._goal - at) + self._rng.normal(0, 0.01, SIZE)})
 
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
         time.sleep(0.05)
         far, near = (
             float(np.abs(each.weights["at"] - self._goal).mean())
-            for each in (self._current, weights)
+            for each in (self.current, weights)
         )
         return ProposedWeights(weights.weights, vote=near <= far + 0.05)
-
-    def mli_accept_weights(self, weights: Weights) -> None:
-        self._current = weights
-
-    def mli_get_current_weights(self) -> Weights:
-        return self._current
 
 
 def make(data_dir: Path | None, seed: int) -> Walker:  # noqa: ARG001 - what `join` gives

@@ -21,41 +21,29 @@ import time
 
 import numpy as np
 from blake3 import blake3
+from holding import Holding
 
-from colearn import (
-    Collective,
-    MachineLearningInterface,
-    ProposedWeights,
-    Rule,
-    Weights,
-    run_one_round,
-)
+from colearn import Collective, Rule, Weights, run_one_round
 from colearn.weights import Schema, encode
 
 LEARNERS = 10
 MEGABYTE = 1_000_000
 
 
-class AddOne(MachineLearningInterface):
+class AddOne(Holding):
     """Trains by adding 1, approves everything, keeps no copy unless told to."""
 
     def __init__(self, size_bytes: int, *, copies: bool = False) -> None:
-        self.weights = Weights({"w": np.zeros(size_bytes // 4, np.float32)})
+        super().__init__(Weights({"w": np.zeros(size_bytes // 4, np.float32)}))
         self.copies = copies
 
     def mli_propose_weights(self) -> Weights:
-        return Weights({"w": self.weights.weights["w"] + np.float32(1)})
-
-    def mli_test_weights(self, weights: Weights) -> ProposedWeights:
-        return ProposedWeights(weights.weights, vote_score=1.0, vote=True)
+        return Weights({"w": self.current.weights["w"] + np.float32(1)})
 
     def mli_accept_weights(self, weights: Weights) -> None:
         if self.copies:
             weights = Weights({"w": weights.weights["w"].copy()})
-        self.weights = weights
-
-    def mli_get_current_weights(self) -> Weights:
-        return self.weights
+        super().mli_accept_weights(weights)
 
 
 def floor_round(index: int, learners: list[AddOne], schema: Schema) -> None:
@@ -71,7 +59,7 @@ def floor_round(index: int, learners: list[AddOne], schema: Schema) -> None:
 def compare(size_bytes: int, rounds: int) -> tuple[float, float, float]:
     """Median seconds of a floor round and of a collective's, and the median of their ratios."""
     bare = [AddOne(size_bytes) for _ in range(LEARNERS)]
-    schema = Schema.of(bare[0].weights.weights)
+    schema = Schema.of(bare[0].current.weights)
     collective = Collective([AddOne(size_bytes) for _ in range(LEARNERS)], rule=Rule())
     floors, ours = [], []
     for index in range(rounds + 3):
@@ -105,7 +93,7 @@ def peak_megabytes() -> float:
 
 def measure_peak(size_bytes: int, *, copies: bool) -> None:
     """Print the peak memory of a process that runs ten rounds."""
-    shared = AddOne(size_bytes).weights
+    shared = AddOne(size_bytes).current
     learners = [AddOne(0, copies=copies) for _ in range(LEARNERS)]
     for learner in learners:
         learner.mli_accept_weights(shared)

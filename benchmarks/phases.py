@@ -17,9 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from holding import Holding
 from killing import finished, prepare
 
-from colearn import MachineLearningInterface, ProposedWeights, Weights
+from colearn import ProposedWeights, Weights
 from colearn.ledgers.anvil import Anvil
 from colearn.records import Rule
 
@@ -28,26 +29,20 @@ WARM = 2
 LIMIT_SECONDS = 400
 
 
-class Sleeper(MachineLearningInterface):
+class Sleeper(Holding):
     """Trains and tests by sleeping, and approves all."""
 
     def __init__(self, train_seconds: float, test_seconds: float) -> None:
+        super().__init__(Weights({"at": np.zeros(20_000)}))
         self._train_seconds, self._test_seconds = train_seconds, test_seconds
-        self._current = Weights({"at": np.zeros(20_000)})
 
     def mli_propose_weights(self) -> Weights:
         time.sleep(self._train_seconds)
-        return Weights({"at": self._current.weights["at"] + 1})
+        return Weights({"at": self.current.weights["at"] + 1})
 
     def mli_test_weights(self, weights: Weights) -> ProposedWeights:
         time.sleep(self._test_seconds)
-        return ProposedWeights(weights.weights, vote=True)
-
-    def mli_accept_weights(self, weights: Weights) -> None:
-        self._current = weights
-
-    def mli_get_current_weights(self) -> Weights:
-        return self._current
+        return super().mli_test_weights(weights)
 
 
 def make(

@@ -20,13 +20,14 @@ import numpy as np
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
+from holding import Holding
 from wire import count_sent_bytes, sent
 
 from colearn.course import Course
 from colearn.ledgers.local import LocalLedger
 from colearn.ledgers.signing import KeySigner
 from colearn.methods import method as named
-from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
+from colearn.ml_interface import Weights
 from colearn.network import Network
 from colearn.participant import Participant
 from colearn.records import PLAIN, Ballot, Entry, Experiment, Propose, Rule, Vote
@@ -38,28 +39,16 @@ ROUNDS = 3
 ALLOWED = {"plain": "(n-1)", "solo-dc": "(n-1)", "fast": "2(n-1)", "shield": "n(n-1)"}
 
 
-class Wandering(MachineLearningInterface):
+class Wandering(Holding):
     """Moves every number by chance, and approves."""
 
     def __init__(self, size_bytes: int, seed: int) -> None:
+        super().__init__(Weights({"w": np.zeros(size_bytes // 4, np.float32)}))
         self._rng = np.random.default_rng(seed)
-        self._weights = Weights({"w": np.zeros(size_bytes // 4, np.float32)})
 
     def mli_propose_weights(self) -> Weights:
-        before = self._weights.weights["w"]
+        before = self.current.weights["w"]
         return Weights({"w": before + self._rng.normal(size=before.shape).astype(np.float32)})
-
-    def mli_test_weights(self, weights: Weights) -> ProposedWeights:
-        return ProposedWeights(weights.weights, vote=True)
-
-    def mli_accept_weights(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def mli_get_current_weights(self) -> Weights:
-        return self._weights
-
-    def mli_get_current_model(self) -> Weights:
-        return self._weights
 
 
 class Collecting(LocalLedger):

@@ -143,7 +143,7 @@ def member(index: int, size_bytes: int, address: str, pipe: Connection) -> None:
     learner = AddOne(size_bytes)
     store = MemoryStore()
     weights = WeightsStore(store, schema)
-    current = weights.put(learner.weights, round_index=0, sender="", base="")
+    current = weights.put(learner.current, round_index=0, sender="", base="")
     ledger = Proxy(address, experiment)
     signer = KeySigner({name: KEYS[name]}, 1, "0x" + "11" * 20)
     with Network(name, ledger, store, signer=signer) as network:

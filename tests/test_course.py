@@ -432,6 +432,20 @@ def test_a_learner_that_cannot_be_steered_trains_uncorrected():
     assert result.weights.weights["w"] == pytest.approx(np.full(3, 3.0), rel=0.01)
 
 
+def test_that_correction_is_given_up_is_said_once(caplog):
+    """The round that ends drift correction warns of it, and no other does."""
+    net = Net(method("fast"))
+    said = []
+    for _ in range(4):
+        apart = [net.update(*each) for each in (("a", 1.0), ("b", -1.0), ("c", 1.0))]
+        net.decide(net.proposal(apart), YES)
+        said.append([each.getMessage() for each in caplog.records])
+        caplog.clear()
+    (warning,) = said.pop(1)
+    assert warning.startswith("round 1: drift correction is given up: ")
+    assert said == [[], [], []]
+
+
 class ScriptedAverage(Averaging):
     """The mean of the updates; no memory."""
 

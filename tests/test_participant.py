@@ -10,10 +10,11 @@ from colearn.boards.local import LocalBoard
 from colearn.duty import Action
 from colearn.errors import LearnerError, NotYourTurn, StoreError, UnusableWeights
 from colearn.ledgers.local import LocalLedger
-from colearn.participant import Participant, training_seed
+from colearn.participant import Participant
 from colearn.records import Experiment, Pass, Propose, Rule, Vote
 from colearn.stores.memory import MemoryStore
 from colearn.together import Done, step_together
+from colearn.trainee import training_seed
 from colearn.weights import Schema
 from colearn.weights_store import WeightsStore
 

@@ -84,6 +84,9 @@ class Averaging:
         move = np.zeros(1) if accepted is None else accepted["guess"] - base["guess"]
         return {"move": move, "pull": np.full(1, 0.001 * len(updates))}
 
+    def given_up(self, state):
+        return None
+
 
 class Sole(Averaging):
     """The same with the proposer's update alone."""

@@ -16,8 +16,8 @@ import numpy as np
 from colearn.errors import ConfigError
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface, Weights
-from colearn.participant import training_seed
 from colearn.protocols import Seeded, Steered, Trained
+from colearn.trainee import training_seed
 
 
 class SoloLearner(Protocol):

@@ -6,6 +6,7 @@ Participants of one process share one course, and so the work.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import RLock
@@ -27,6 +28,8 @@ from colearn.rules import Decision, Outcome
 from colearn.schema import Schema
 from colearn.state import Turn
 from colearn.weights_store import WeightsStore
+
+_log = logging.getLogger(__name__)
 
 
 def check_merges(method: Method, schema: Schema) -> None:
@@ -143,6 +146,7 @@ class Course:
             else:
                 senders = frozenset(update.sender for update in proposal.merged)
                 last = _Merged(self._current, proposal.state, senders)
+                self._tell(decision.round, state)
                 self.state = state
                 self._digest = None if self.state else ""
         if accepted and decision.proposal is not None:
@@ -154,6 +158,12 @@ class Course:
         self._last = last
         sat = workers(decision.rule, decision.current, decision.through, len(decision.members))
         self._worked = frozenset(named(decision.members, sat))
+
+    def _tell(self, round_index: int, state: Tensors) -> None:
+        """Say, in the round that brings it, that the method has given something up."""
+        given_up = self.method.given_up(state)
+        if given_up is not None and self.method.given_up(self.state) is None:
+            _log.warning("round %d: %s", round_index, given_up)
 
     def adopt(self, proposal: Digest, members: int) -> None:
         """Take the state that an accepted proposal of so many members names, as it was before it.

@@ -72,15 +72,15 @@ def take_part(
         CorruptLedger: The ledger does not follow the rules.
         LearnerError: The learner breaks its interface.
     """
-    progress = _Progress(participant, weights, rounds, watchers)
+    standing = _Progress(participant, weights, rounds, watchers)
     pause, troubles = SHORTEST_PAUSE_SECONDS, 0
     while True:
         try:
-            over = progress.follow()
+            over = standing.follow()
             if over:
-                participant.hold(progress.model)
-                return progress.model
-            participant.goes_ahead = ahead and progress.left > 1
+                participant.hold(standing.model)
+                return standing.model
+            participant.goes_ahead = ahead and standing.left > 1
             busy = participant.step() is not None
         except CorruptLedger:
             raise

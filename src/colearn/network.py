@@ -10,7 +10,8 @@ from typing import Any, Self
 from colearn.boards.http import PeerBoard
 from colearn.boards.local import LocalBoard
 from colearn.peers.book import AddressBook
-from colearn.peers.server import Limits, PeerServer, Shown
+from colearn.peers.limits import Limits
+from colearn.peers.server import PeerServer, Shown
 from colearn.peers.tls import Identity
 from colearn.protocols import Ledger, Signer, Store
 from colearn.records import WIRE_VERSION, digest_of, encode

@@ -2,9 +2,10 @@
 
 `colearn.duty` says what a member has to do, and is pure. `Participant.work` does the
 part that takes time (train, merge, test, accept), and may run in parallel with other
-members'. `colearn.together` does what is due for any number of members of one ledger, and
-publishes it; `Participant.step` is that for one. All that a member needs to go on after
-a crash is in the ledger, the store and its journal.
+members'; the learner's part of it stands in `colearn.trainee`. `colearn.together` does
+what is due for any number of members of one ledger, and publishes it; `Participant.step`
+is that for one. All that a member needs to go on after a crash is in the ledger, the
+store and its journal.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from colearn.ahead import Ahead, Place
 from colearn.course import Course
 from colearn.duty import Action, Duty, ballots_of, candidate
 from colearn.errors import (
@@ -27,8 +27,8 @@ from colearn.errors import (
     WeightsError,
 )
 from colearn.journal import Journal, Published
-from colearn.ml_interface import MachineLearningInterface, ProposedWeights, Weights
-from colearn.protocols import Board, Collector, Ledger, NoteT, Seeded, Signer, Steered, Tensors
+from colearn.ml_interface import MachineLearningInterface, Weights
+from colearn.protocols import Board, Collector, Ledger, NoteT, Signer
 from colearn.records import (
     Ballot,
     Candidate,
@@ -42,27 +42,16 @@ from colearn.records import (
     Scores,
     Update,
     Vote,
-    digest_of,
 )
 from colearn.rules import State
 from colearn.silence import MetBefore, Silence, newcomer
 from colearn.together import Done, step_together
-from colearn.weights import equal
+from colearn.trainee import Trainee
 from colearn.weights_store import WeightsStore
 
 GRACE_SECONDS = 1.0
 """How long a proposer waits for the last ballots once the outcome is certain."""
 
-
-_METHODS = {
-    Action.ACCEPT: "mli_accept_weights",
-    Action.TRAIN: "mli_propose_weights",
-    Action.PROPOSE: "mli_propose_weights",
-    Action.COLLECT: "mli_propose_weights",
-    Action.VOTE: "mli_test_weights",
-    Action.COMMIT: "mli_test_weights",
-    Action.REVEAL: "mli_test_weights",
-}
 _VOTES = (Action.VOTE, Action.COMMIT)
 _log = logging.getLogger(__name__)
 
@@ -113,9 +102,6 @@ class Participant:
         self.board = board
         self.course = course
         self._weights = weights
-        self._seed = seed
-        self._seeded = learner if isinstance(learner, Seeded) else None
-        self._steered = learner if isinstance(learner, Steered) else None
         self._signer = signer
         self._journal = journal
         self._show_scores = show_scores
@@ -124,12 +110,10 @@ class Participant:
             all_train=course is not None and course.method.all_train,
             collects=board is not None and signer is not None and isinstance(ledger, Collector),
         )
-        self._holds: Digest | None = None
+        self._trainee = Trainee(member, learner, weights=weights, course=course, seed=seed)
         self._hidden: Reveal | None = None
-        self._checked: set[Action] = set()
         self._shown: tuple[int, float] = (-1, 0.0)
         self.goes_ahead = False
-        self._ahead = Ahead()
         self._silence = None if journal is None else Silence(member, ledger, journal, met_before)
 
     def due(self, state: State, notes: Sequence[Note] = (), now: int = 0) -> Action | None:
@@ -152,9 +136,7 @@ class Participant:
 
     def lacks(self, state: State) -> bool:
         """Whether its learner holds another model than everyone's, and has not gone ahead."""
-        place = self._ahead.place
-        ahead = place is not None and place == (state.round + 1, self._holds)
-        return self._holds != state.current and not ahead
+        return self._trainee.lacks(state)
 
     def hold(self, proposal: Digest) -> None:
         """Let the learner accept a proposal's weights, unless it holds them, and be idle.
@@ -163,10 +145,7 @@ class Participant:
             StoreError: They cannot be had.
             WeightsError: They are no weights of the experiment.
         """
-        self._ahead.drop()
-        if self._holds != proposal:
-            self.learner.mli_accept_weights(self._weights.get(proposal))
-            self._holds = proposal
+        self._trainee.hold(proposal)
 
     def _patient(self, state: State, notes: Sequence[Note]) -> bool:
         """Whether a moment ago is when it first saw its candidate among the notes."""
@@ -196,9 +175,7 @@ class Participant:
         """
         try:
             done = self._do(action, state, notes)
-            if action not in self._checked and self._holds == state.current:
-                self._check_current(action, state)
-                self._checked.add(action)
+            self._trainee.check(action, state)
             if self.goes_ahead:
                 self._go_ahead(action, state)
         except Exception as reason:
@@ -224,17 +201,6 @@ class Participant:
             return Done(self._kept_vote(state))
         return (self._vote if action is Action.VOTE else self._commit)(state, notes)
 
-    def _check_current(self, action: Action, state: State) -> None:
-        """Check, the first time it does each, that the learner holds everyone's model after it."""
-        held = self.learner.mli_get_current_weights().weights
-        for name, tensor in self._weights.get(state.current).weights.items():
-            if not equal(held.get(name), tensor):
-                raise LearnerError(
-                    f"{self.member!r}: after {_METHODS[action]} its current weights are not "
-                    f"everyone's, by tensor {name!r}: only mli_accept_weights changes them, "
-                    "to what it is given"
-                )
-
     def step(self) -> Action | None:
         """Do what is due and publish it; return what was due, None to wait."""
         done = step_together([self])
@@ -245,19 +211,7 @@ class Participant:
         expected = self._expected(action, state)
         if expected is None or not self.duty.trains_next(state, expected):
             return
-        place = Place(state.round + 1, expected)
-        try:
-            told = None if self.course is None else self.course.foresee(expected, state)
-        except (StoreError, WeightsError) as reason:
-            _log.warning("%s does not go ahead of round %d: %s", self.member, state.round, reason)
-            return
-
-        def train() -> Weights | None:
-            self.learner.mli_accept_weights(self._weights.get(expected))
-            return self._trained(place.round, told)
-
-        self._holds = expected
-        self._ahead.begin(place, train)
+        self._trainee.go_ahead(expected, state)
 
     def _expected(self, action: Action, state: State) -> Digest | None:
         """The proposal that will be everyone's model, as far as what it did itself tells."""
@@ -272,51 +226,12 @@ class Participant:
             return state.proposal if kept is not None and _approves(kept) else None
         return None
 
-    def _train(self, state: State) -> Weights | None:
-        """Train from everyone's model; None where the learner has nothing to give."""
-        told = None if self.course is None else self.course.state
-        place = Place(state.round, state.current)
-        return self._ahead.take(place, lambda: self._trained(state.round, told))
-
-    def _trained(self, round_index: int, told: Tensors | None) -> Weights | None:
-        """Train from what the learner holds, as the method's state tells it to."""
-        if self._seeded is not None:
-            self._seeded.set_seed(training_seed(self._seed, self.member, round_index))
-        if self._steered is not None and self.course is not None and told is not None:
-            self._steered.set_offset(self.course.method.offset(told, self.member))
-        weights = self.learner.mli_propose_weights()
-        if not isinstance(weights, Weights):
-            raise LearnerError(
-                f"{self.member!r}: mli_propose_weights returned a {type(weights).__name__}; "
-                "return colearn.Weights({name: array, ...})"
-            )
-        summary = weights.training_summary
-        return None if summary is not None and summary.error_code is not None else weights
-
     def _update(self, state: State, course: Course) -> Update:
-        """Train, and store what comes of it; an update without weights where nothing does."""
+        """What training gives in the live round: once, and again the same after a crash."""
         found = self._recall(state.round, Update)
         if isinstance(found, Update):
             return found
-        steps, samples = (1, 1) if self._steered is None else self._steered.training_size()
-        update = Update(
-            round=state.round,
-            sender=self.member,
-            base=state.current,
-            state=course.digest,
-            weights="",
-            size_bytes=0,
-            steps=steps,
-            samples=samples,
-        )
-        try:
-            weights = self._train(state)
-            if weights is not None:
-                update = self._weights.put_update(weights, update)
-        except NotFinite as reason:
-            _log.warning("%s gives no update in round %d: %s", self.member, state.round, reason)
-        except LearnerError as reason:
-            raise type(reason)(f"{self.member!r} cannot train: {reason}") from None
+        update = self._trainee.update(state, course.digest)
         self._keep(update)
         return update
 
@@ -340,7 +255,7 @@ class Participant:
         """Make M′ and store it; None where there is nothing to propose."""
         merged: tuple[Update, ...] = ()
         if self.course is None:
-            weights = self._train(state)
+            weights = self._trainee.train(state)
         else:
             merged = self._merged(state, notes, self.course)
             weights = Weights(self.course.merge(merged)) if merged else None
@@ -420,19 +335,13 @@ class Participant:
                 self.course.check(proposal, state)
                 if self.duty.all_train:
                     self.course.check_whole(proposal, state, _held_before(proposal, state, notes))
-            self.hold(state.current)
-            verdict = self.learner.mli_test_weights(self._weights.get(proposal))
+            verdict = self._trainee.test(proposal, state)
         except (BlobCorrupt, WeightsError) as reason:
             _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
             return Choice.REJECT, None
         except StoreError as reason:
             _log.warning("%s abstains in round %d: %s", self.member, state.round, reason)
             return Choice.ABSTAIN, None
-        if not isinstance(verdict, ProposedWeights):
-            raise LearnerError(
-                f"{self.member!r}: mli_test_weights returned a {type(verdict).__name__}; "
-                "return colearn.ProposedWeights(weights.weights, vote=...)"
-            )
         choice = self._choice(verdict.vote)
         if not self._show_scores:
             return choice, None
@@ -467,11 +376,6 @@ class Participant:
 
     def _recall(self, round_index: int, kind: type[Published]) -> Published | None:
         return None if self._journal is None else self._journal.recall(round_index, kind)
-
-
-def training_seed(seed: int, member: str, round_index: int) -> int:
-    """The seed of one member's training in one round: 63 bits of a hash of the three."""
-    return int(digest_of((f"{seed}/{round_index}/{member}".encode(),))[:16], 16) >> 1
 
 
 def _held_before(proposal: Digest, state: State, notes: Sequence[Note]) -> list[Update]:

@@ -222,6 +222,10 @@ class Method(Protocol):
         """
         ...
 
+    def given_up(self, state: Tensors) -> str | None:
+        """What the method does no longer in this state, and why, in words; None: nothing."""
+        ...
+
 
 class Policy(Protocol):
     """How one learner's losses become its vote."""

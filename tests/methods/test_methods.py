@@ -290,12 +290,16 @@ def test_correction_that_diverges_is_given_up(name):
     one = method(name)
     state = one.advance(BASE, {}, trained_alike({}, 1.0), BASE)
     assert one.offset(state, "ann") is not None
+    assert one.given_up({}) is None
+    assert one.given_up(state) is None
     worse = trained_alike(state, 2.0)
     assert digest(one.merge(BASE, state, worse)) == digest(BASE)
     state = one.advance(BASE, state, worse, BASE)
     assert all(one.offset(state, member) is None for member in MEMBERS)
     later = one.advance(BASE, state, trained_alike(state, 0.1), BASE)
     assert one.offset(later, "ann") is None
+    assert "learning rate" in one.given_up(state)
+    assert one.given_up(later) == one.given_up(state)
     assert digest(one.merge(BASE, state, updates())) != digest(BASE)
 
 

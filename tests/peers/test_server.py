@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+import weakref
 from http.client import HTTPConnection
 from threading import Thread
 
@@ -14,7 +15,8 @@ from members import EXPERIMENT, MEMBERS, KeyedSigner, ballot, eventually, join, 
 
 from colearn.errors import ConfigError
 from colearn.ledgers.local import LocalLedger
-from colearn.peers.server import Limits, PeerServer
+from colearn.peers.limits import Limits
+from colearn.peers.server import PeerServer
 from colearn.records import (
     WIRE_VERSION,
     Candidate,
@@ -74,6 +76,41 @@ def test_what_is_dropped_is_no_longer_given():
         assert ask(ada.url, "GET", f"/blobs/{digest}")[0] == 200
         store.drop(digest)
         assert ask(ada.url, "GET", f"/blobs/{digest}")[0] == 404
+
+
+class Parts(list):
+    """A blob that can be seen to be let go of."""
+
+
+class Watched(MemoryStore):
+    """Remembers, weakly, what it gave."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+
+    def open(self, digest, most_bytes=None):
+        parts = Parts(super().open(digest, most_bytes))
+        self.given.append(weakref.ref(parts))
+        return parts
+
+
+def test_a_blob_is_open_as_long_as_somebody_is_given_it():
+    """Who asks meanwhile gets the same one; after the last answer it is let go of."""
+    store = Watched()
+    digest = store.put([bytes(2**25)])
+    with join("ada", store=store) as ada:
+        path = f"/blobs/{digest}"
+        slow = HTTPConnection(ada.url.removeprefix("http://"), timeout=10)
+        with contextlib.closing(slow):
+            slow.request("GET", path)
+            assert slow.getresponse().status == 200
+            assert len(ask(ada.url, "GET", path)[2]) == 2**25
+            (given,) = store.given
+            assert given() is not None
+        assert eventually(lambda: given() is None)
+        assert ask(ada.url, "HEAD", path)[0] == 200
+        assert len(store.given) == 2
 
 
 def test_a_damaged_file_is_not_given(tmp_path):

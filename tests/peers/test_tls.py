@@ -15,7 +15,7 @@ from colearn.errors import ConfigError, PeerError
 from colearn.ledgers.local import LocalLedger
 from colearn.peers.certificates import make_certificate
 from colearn.peers.client import Peer
-from colearn.peers.server import Limits
+from colearn.peers.limits import Limits
 from colearn.peers.tls import Identity, check_url
 from colearn.records import Endpoint, encode
 

@@ -13,7 +13,7 @@ from colearn.alternatives import Alternatives
 from colearn.cli.ending import terminated_cleanly
 from colearn.cli.folders import new_folder, removed_on_failure
 from colearn.cli.lab import is_lab, resume_lab
-from colearn.cli.options import Tracks, Whole
+from colearn.cli.options import USUAL, Tracks, Trial, Whole
 from colearn.cli.screen import Screen, make_screen
 from colearn.collective import Collective
 from colearn.errors import ConfigError
@@ -43,12 +43,7 @@ def demo(
     vote: str | None = None,
     split: str = "dirichlet:0.3",
     seed: Whole = 0,
-    learning_rate: float | None = None,
-    batch_size: Whole | None = None,
-    data_dir: Path | None = None,
-    test_dir: Path | None = None,
-    attackers: Whole = 0,
-    attack: str = "label-flip",
+    trial: Trial = USUAL,
     ledger: str = "local",
     committee: Whole = 0,
     privacy: str | None = None,
@@ -83,13 +78,7 @@ def demo(
             unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
             unequal sizes).
         seed: Seed of everything random.
-        learning_rate: Instead of the task's own.
-        batch_size: Instead of the task's own.
-        data_dir: Folder of the data, for tasks that read one.
-        test_dir: Folder of the test part, if it is another one.
-        attackers: How many of the learners attack.
-        attack: What attackers do: label-flip, sign-flip, noise, lazy-voter,
-            contrary-voter or colluding-voter.
+        trial: How the learners train, on what, and who of them attacks.
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
         committee: How many members, drawn anew each round, vote and train beside the
@@ -113,12 +102,7 @@ def demo(
         vote=vote,
         split=split,
         seed=seed,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        data_dir=None if data_dir is None else str(data_dir.resolve()),
-        test_dir=None if test_dir is None else str(test_dir.resolve()),
-        attackers=attackers,
-        attack=attack,
+        **trial.settings,
         ledger=ledger,
         committee=committee,
         privacy=privacy,

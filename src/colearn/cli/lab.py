@@ -13,7 +13,7 @@ from colearn.alternatives import Job, Trainings, compared, of_method
 from colearn.cli.ending import terminated_cleanly
 from colearn.cli.folders import new_folder, removed_on_failure
 from colearn.cli.lab_screen import Cell, LabScreen, make_lab_screen
-from colearn.cli.options import Whole
+from colearn.cli.options import USUAL, Trial, Whole
 from colearn.errors import ConfigError
 from colearn.methods import method
 from colearn.records import PLAIN
@@ -36,12 +36,7 @@ def lab(
     split: str = "dirichlet:0.3",
     seeds: Whole = 3,
     seed: Whole = 0,
-    learning_rate: float | None = None,
-    batch_size: Whole | None = None,
-    data_dir: Path | None = None,
-    test_dir: Path | None = None,
-    attackers: Whole = 0,
-    attack: str = "label-flip",
+    trial: Trial = USUAL,
     out: Path = Path("runs"),
     json: bool = False,
 ) -> None:
@@ -72,13 +67,7 @@ def lab(
             unequal sizes).
         seeds: How many times to repeat everything, with other shares and weights.
         seed: The first seed.
-        learning_rate: Instead of the task's own.
-        batch_size: Instead of the task's own.
-        data_dir: Folder of the data, for tasks that read one and for your function.
-        test_dir: Folder of the test part, if it is another one.
-        attackers: How many of the learners attack.
-        attack: What attackers do: label-flip, sign-flip, noise, lazy-voter,
-            contrary-voter or colluding-voter.
+        trial: How the learners train, on what, and who of them attacks.
         out: Folder that the run's own folder is made in.
         json: Print one JSON object a line, for machines.
     """
@@ -91,12 +80,7 @@ def lab(
         vote=vote,
         split=split,
         seed=seed,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        data_dir=None if data_dir is None else str(data_dir.resolve()),
-        test_dir=None if test_dir is None else str(test_dir.resolve()),
-        attackers=attackers,
-        attack=attack,
+        **trial.settings,
         methods=() if methods is None else tuple(methods.replace(" ", "").split(",")),
         seeds=seeds,
     )

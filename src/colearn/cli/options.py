@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
@@ -24,6 +24,41 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 Each = Parameter(negative=())
 """For an option that may be given several times."""
 Tracks = Annotated[tuple[str, ...], Each]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Trial:
+    """How learners that are tried out in one process train, on what, and who of them attacks.
+
+    Attributes:
+        learning_rate: Instead of the task's own.
+        batch_size: Instead of the task's own.
+        data_dir: Folder of the data, for tasks that read one and for your function.
+        test_dir: Folder of the test part, if it is another one.
+        attackers: How many of the learners attack.
+        attack: What attackers do: label-flip, sign-flip, noise, lazy-voter,
+            contrary-voter or colluding-voter.
+    """
+
+    learning_rate: float | None = None
+    batch_size: Whole | None = None
+    data_dir: Path | None = None
+    test_dir: Path | None = None
+    attackers: Whole = 0
+    attack: str = "label-flip"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The same, as a run's settings hold it: they may be read from another folder."""
+        folders = {
+            name: None if path is None else str(path.resolve())
+            for name, path in (("data_dir", self.data_dir), ("test_dir", self.test_dir))
+        }
+        return vars(self) | folders
+
+
+USUAL = Trial()
 
 
 @Parameter(name="*")

@@ -108,6 +108,17 @@ def common(
     return recall(advance(base, state, updates, center), _CENTER)
 
 
+def given_up(state: Tensors) -> str | None:
+    """That drift correction was given up, and why, in words; None where it was not."""
+    strength = _strength(state)
+    if strength is None or strength:
+        return None
+    return (
+        "drift correction is given up: corrected updates were no shorter than uncorrected "
+        "ones, or no closer together; a smaller learning rate may help"
+    )
+
+
 def _strength(state: Tensors, default: Any = None) -> Any:
     """How much of an offset is added; the default until it is known."""
     strength = state.get(_STRENGTH, default)

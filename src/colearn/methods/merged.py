@@ -88,6 +88,10 @@ class Merged:
             result |= controls.advance(base, state, updates, self.control)
         return Memory(result, trained(base))
 
+    def given_up(self, state: Tensors) -> str | None:
+        """Drift correction, once it has not helped; None until then."""
+        return None if self.control is None else controls.given_up(state)
+
     def _step(
         self, base: Tensors, state: Tensors, updates: Sequence[Trained], shares: Sequence[float]
     ) -> Move:

@@ -36,3 +36,7 @@ class Plain:
     ) -> Tensors:
         """The state as it was: empty."""
         return state
+
+    def given_up(self, state: Tensors) -> str | None:  # noqa: ARG002
+        """Nothing."""
+        return None

@@ -25,8 +25,6 @@ import http.client
 import logging
 import re
 import socket
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -34,6 +32,7 @@ from io import BufferedReader
 from socketserver import ThreadingTCPServer
 from threading import Lock, Thread
 from typing import Any, NamedTuple, Protocol, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -48,38 +47,16 @@ from colearn.errors import (
 )
 from colearn.peers.client import MIN_BYTES_PER_SECOND
 from colearn.peers.deadlines import DEADLINES, shut
+from colearn.peers.limits import Callers, Limits
 from colearn.peers.tls import Identity, check_host
 from colearn.protocols import Blob, Store
 from colearn.records import Digest, Endpoint, Note, decode, decode_note, encode
 
 MAX_WAIT_SECONDS = 25
-_MANY_ADDRESSES = 1_000
 _log = logging.getLogger(__name__)
 _range = re.compile(r"bytes=(\d{1,15})-").fullmatch
 _blob_path = re.compile(r"/blobs/([0-9a-f]{64})").fullmatch
 _notes_path = re.compile(r"/notes/(\d{1,15})(?:\?seen=(\d{1,9})&wait=(\d{1,2}))?").fullmatch
-
-
-class Limits(NamedTuple):
-    """What a server grants, so that nobody can take all of it.
-
-    Attributes:
-        connections: At one time, by everybody.
-        per_address: At one time, by one address.
-        requests_per_second: By one address, on average.
-        request_seconds: For a whole request to arrive, and for a handshake.
-        idle_seconds: Between two requests of one connection.
-        head_bytes: Of a request's first line and headers.
-        note_bytes: Of a note or an endpoint.
-    """
-
-    connections: int = 256
-    per_address: int = 64
-    requests_per_second: int = 2_000
-    request_seconds: float = 10
-    idle_seconds: float = 60
-    head_bytes: int = 8_192
-    note_bytes: int = 16_384
 
 
 class Inbox(Protocol):
@@ -192,25 +169,19 @@ class _Server(ThreadingTCPServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         self.limits = limits
+        self.callers = Callers(limits)
         self._context = identity.server_context if identity else None
         self._lock = Lock()
-        self._counts: Counter[str] = Counter()
-        self._live: dict[socket.socket, str] = {}
-        self._credit: dict[str, tuple[float, float]] = {}
-        self._opened: tuple[Digest, Blob] | None = None
+        self._live: set[socket.socket] = set()
+        self._opened = WeakValueDictionary[Digest, _Opened]()
         super().__init__((host, port), _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is room for one more connection."""
-        address = client_address[0]
+        if not self.callers.enter(client_address[0]):
+            return False
         with self._lock:
-            if (
-                len(self._live) >= self.limits.connections
-                or self._counts[address] >= self.limits.per_address
-            ):
-                return False
-            self._live[request] = address
-            self._counts[address] += 1
+            self._live.add(request)
         return True
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -222,17 +193,16 @@ class _Server(ThreadingTCPServer):
                     request, server_side=True, do_handshake_on_connect=False
                 )
                 with self._lock:
-                    self._live[connection] = self._live.pop(request)
+                    self._live.remove(request)
+                    self._live.add(connection)
                 DEADLINES.set(connection, self.limits.request_seconds)
                 connection.do_handshake()
             _Handler(connection, client_address, self)
         finally:
             DEADLINES.clear(connection)
             with self._lock:
-                address = self._live.pop(connection)
-                self._counts[address] -= 1
-                if not self._counts[address]:
-                    del self._counts[address]
+                self._live.remove(connection)
+            self.callers.leave(client_address[0])
             if connection is not request:
                 shut(connection)
                 connection.close()
@@ -248,27 +218,19 @@ class _Server(ThreadingTCPServer):
         for connection in live:
             shut(connection)
 
-    def may_ask(self, address: str) -> bool:
-        """Whether an address has not asked too often of late."""
-        rate = self.limits.requests_per_second
-        now = time.monotonic()
-        with self._lock:
-            if len(self._credit) > _MANY_ADDRESSES:  # whose credit is full again is forgotten
-                self._credit = {
-                    key: each for key, each in self._credit.items() if now - each[1] < 1
-                }
-            left, then = self._credit.get(address, (float(rate), now))
-            left = min(left + (now - then) * rate, float(rate))
-            granted = left >= 1
-            self._credit[address] = left - granted, now
-        return granted
+    def open(self, digest: Digest) -> _Opened:
+        """Open a blob, which a store may hash anew each time, once for all who are given it."""
+        opened = self._opened.get(digest)
+        if opened is None or digest not in self.shown.store:
+            opened = self._opened[digest] = _Opened(self.shown.store.open(digest))
+        return opened
 
-    def open(self, digest: Digest) -> Blob:
-        """Open a blob, which a store may hash anew each time, once for all that ask for it."""
-        opened = self._opened
-        if opened is None or opened[0] != digest or digest not in self.shown.store:
-            opened = self._opened = digest, self.shown.store.open(digest)
-        return opened[1]
+
+class _Opened:
+    """A blob that is being given; it is closed with the last answer that holds this."""
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -327,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(reason)
 
     def _may_ask(self) -> bool:
-        if self.server.may_ask(self.client_address[0]):
+        if self.server.callers.may_ask(self.client_address[0]):
             return True
         self.close_connection = True
         self._answer(HTTPStatus.TOO_MANY_REQUESTS)
@@ -384,12 +346,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _give_blob(self, digest: Digest) -> None:
         try:
-            blob = self.server.open(digest)
+            opened = self.server.open(digest)
         except (BlobMissing, BlobCorrupt) as reason:
             _log.debug("%s", reason)
             self._answer(HTTPStatus.NOT_FOUND)
             return
-        size = sum(part.nbytes for part in blob)
+        size = sum(part.nbytes for part in opened.blob)
         asked = _range(self.headers.get("Range", ""))
         start = int(asked[1]) if asked else 0
         if asked and start >= size:
@@ -405,7 +367,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         seconds = self.server.limits.request_seconds + size / MIN_BYTES_PER_SECOND
         DEADLINES.set(self.connection, seconds)
-        for part in _from(blob, start):
+        for part in _from(opened.blob, start):
             self.connection.sendall(part)
 
     def _answer(self, status: HTTPStatus, body: bytes = b"") -> None:
