@@ -22,6 +22,7 @@ from colearn.collective import LEDGER_FILE
 from colearn.committee import named
 from colearn.errors import BoardError, ConfigError, LearnerError, LedgerError, SchemaMismatch
 from colearn.records import Propose
+from colearn.tasks import build, get
 
 
 def test_accepted_becomes_everyones_model():
@@ -434,3 +435,29 @@ class Counted(Seeking):
     def mli_accept_weights(self, weights):
         self.took += 1
         super().mli_accept_weights(weights)
+
+
+@pytest.mark.parametrize("method", ["fast", "shield"])
+def test_a_member_that_cannot_be_steered_does_not_end_correction_for_the_others(method):
+    """Of five real learners one has the four methods alone: the rest stay corrected to the end."""
+    setting = build(get("digits"), learners=5, split="dirichlet:0.3", seed=0, policy="not-worse")
+    four = [*setting.learners[:4], FourMethods(setting.learners[4])]
+    collective = Collective(four, method=method, seed=0)
+    collective.run(5)
+    state = collective._course.state
+    assert state["strength"] > 0.3
+    assert {name.split("/")[1] for name in state if name.startswith("control/")} == {
+        f"learner-{index}" for index in range(4)
+    }
+
+
+class FourMethods:
+    """A learner of which only the interface is seen."""
+
+    def __init__(self, learner):
+        self._learner = learner
+
+    def __getattr__(self, name):
+        if not name.startswith("mli_"):
+            raise AttributeError(name)
+        return getattr(self._learner, name)

@@ -17,11 +17,15 @@ BASELINES: dict[str, Method] = {
     "fedprox": Merged("fedprox", mean),
     "fedavgm": Merged("fedavgm", mean, momentum=0.7),
     "scaffold": Merged("scaffold", mean, control=mean),
-    "multi-krum-told": Merged("multi-krum-told", partial(multi_krum, liars=0.4)),
-    "trimmed-told": Merged("trimmed-told", partial(trimmed_mean, trim=0.4)),
 }
 
 
-def find(name: str) -> Method:
-    """A baseline or a method of the product."""
+def find(name: str, liars: float) -> Method:
+    """A baseline or a method of the product; some are told what share of the members lies."""
+    told = {
+        "multi-krum-told": partial(multi_krum, liars=liars),
+        "trimmed-mean-told": partial(trimmed_mean, trim=liars),
+    }
+    if name in told:
+        return Merged(name, told[name])
     return BASELINES.get(name) or METHODS[name]

@@ -32,6 +32,9 @@ class Cell:
         attack: A name in `attacks`; empty: all are honest.
         strength: The attack's own number.
         liars: Share of the members that attack.
+        ballots: How attackers vote: ``contrary`` to most honest members; ``colluding``, for
+            each other's proposals and against all others; or ``copied`` from the first honest
+            member's vote, without a test of their own.
         omits: Whether an attacker whose turn it is merges only as many of the honest
             members' updates as voters insist on.
         committee: How many members, drawn each round, train and vote beside the proposer;
@@ -55,6 +58,7 @@ class Cell:
     attack: str = ""
     strength: float = 0.0
     liars: float = 0.0
+    ballots: str = "contrary"
     omits: bool = False
     committee: int = 0
 
@@ -65,6 +69,12 @@ SOLO_DC = Cell(method="solo-dc", policy="not-worse", rounds=300)
 PLAIN = Cell(method="plain", policy="loss", rounds=300)
 FEDAVG, FEDAVGM = Cell(method="fedavg"), Cell(method="fedavgm")
 KRUM = Cell(method="multi-krum-told")
+UNGUARDED = {
+    "trimmed-mean": Cell(method="trimmed-mean-told"),
+    "median": Cell(method="median"),
+    "fedavgm": FEDAVGM,
+}
+"""What else is attacked, at one setting."""
 
 COMPARED = {
     "solo": Cell(method="solo"),
@@ -97,18 +107,30 @@ def _attacked() -> Iterator[tuple[str, Cell]]:
     defences = {"shield": SHIELD, "multi-krum": KRUM, "fast": FAST, "gone": FAST}
     for split, share in (
         ("iid", 0.4),
+        ("dirichlet:0.3", 0.1),
         ("dirichlet:0.3", 0.3),
         ("dirichlet:0.3", 0.4),
         ("dirichlet:0.1", 0.3),
         ("classes:2", 0.2),
     ):
         for attack, strength in (("sign-flip", 3.0), ("label-flip", 0.0)):
-            for name, cell in defences.items():
+            more = UNGUARDED if (split, share) == ("dirichlet:0.3", 0.3) else {}
+            for name, cell in (defences | more).items():
                 if name == "gone" and attack == "label-flip":
                     continue
                 lie = "gone" if name == "gone" else attack
                 label = f"attack/{name}/{split} {share:.0%} {lie}"
                 yield label, replace(cell, split=split, attack=lie, strength=strength, liars=share)
+
+
+def _ballots() -> Iterator[tuple[str, Cell]]:
+    """Where a proposer's own model is put to the vote, and where a merge that all repeat is."""
+    for name, cell in (("plain", PLAIN), ("shield", SHIELD)):
+        for ballots in ("contrary", "colluding", "copied"):
+            yield (
+                f"ballots/{name}/{ballots}",
+                replace(cell, split="iid", attack="label-flip", liars=0.3, ballots=ballots),
+            )
 
 
 def _omitting() -> Iterator[tuple[str, Cell]]:
@@ -189,6 +211,7 @@ def _all() -> Iterator[tuple[str, Cell]]:
     yield from _attacked()
     yield from _adaptive()
     yield from _omitting()
+    yield from _ballots()
     for name, cell in (("shield", SHIELD), ("fast", FAST), ("median", Cell(method="median"))):
         yield f"backdoor/{name}/30%", replace(cell, attack="backdoor", liars=0.3)
     for name, cell in (("fast", FAST), ("shield", SHIELD), ("fedavgm", FEDAVGM)):

@@ -31,7 +31,7 @@ class Run:
 
     def __init__(self, cell: Cell, seed: int, method: Method | None = None) -> None:
         self.cell = cell
-        self.method = method or find(cell.method)
+        self.method = method or find(cell.method, cell.liars)
         self.seed = digest_of((str(seed).encode(),))
         self.rng = np.random.default_rng((seed, 3))
         self.held = shares(cell, seed)
@@ -121,20 +121,19 @@ class Run:
         """The decision: votes of those present, counted by the product's own rule."""
         one = policy(self.cell.policy)
         measure = network.losses if one.metric == "loss" else network.errors
-        honest = {}
+        honest: dict[int, bool | None] = {}
         for place, index in enumerate(present):
             if index != proposer and index not in self.liars:
                 rows = self.held.vote[index]
                 x, y = self.held.x[rows], self.held.y[rows]
                 honest[place] = one.vote(measure(self.model, x, y), measure(proposal, x, y), y)
-        good = 2 * sum(vote is True for vote in honest.values()) > len(honest)
-        approve = sum(1 << place for place, vote in honest.items() if vote is True)
-        reject = sum(1 << place for place, vote in honest.items() if vote is False)
-        for place, index in enumerate(present):
-            if index in self.liars and index != proposer:
-                approve, reject = (
-                    (approve, reject | 1 << place) if good else (approve | 1 << place, reject)
-                )
+        votes = honest | {
+            place: self._ballot(list(honest.values()), proposer)
+            for place, index in enumerate(present)
+            if index in self.liars and index != proposer
+        }
+        approve = sum(1 << place for place, vote in votes.items() if vote is True)
+        reject = sum(1 << place for place, vote in votes.items() if vote is False)
         opened = start(
             Experiment(
                 members=tuple(self.members[index] for index in present), initial="", schema=""
@@ -143,6 +142,14 @@ class Run:
         )
         counted = msgspec.structs.replace(opened, approve=approve, reject=reject)
         return tally(counted) is Outcome.ACCEPTED
+
+    def _ballot(self, honest: list[bool | None], proposer: int) -> bool | None:
+        """How every attacker votes, knowing the honest votes."""
+        if self.cell.ballots == "copied":
+            return honest[0]
+        if self.cell.ballots == "colluding":
+            return proposer in self.liars
+        return 2 * sum(vote is True for vote in honest) <= len(honest)
 
     def accuracy(self) -> float:
         """Of the current model, on the test set."""

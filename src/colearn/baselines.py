@@ -16,8 +16,8 @@ import numpy as np
 from colearn.errors import ConfigError
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface, Weights
-from colearn.protocols import Seeded, Steered, Trained
-from colearn.trainee import training_seed
+from colearn.protocols import Seeded, Trained
+from colearn.trainee import training_seed, training_size
 
 
 class SoloLearner(Protocol):
@@ -121,9 +121,8 @@ def federated_averaging(
         for name, learner in learners.items():
             if isinstance(learner, Seeded):
                 learner.set_seed(training_seed(seed, name, round_index))
-            steps, samples = learner.training_size() if isinstance(learner, Steered) else (1, 1)
-            trained = learner.mli_propose_weights().weights
-            updates.append(Trained(name, trained, steps, samples))
+            trained = learner.mli_propose_weights()
+            updates.append(Trained(name, trained.weights, *training_size(learner, trained)))
         current = Weights(average.merge(current.weights, {}, updates))
         for learner in learners.values():
             learner.mli_accept_weights(current)

@@ -60,10 +60,15 @@ class ErrorCodes(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSummary:
-    """What a learner says about the training behind a proposal."""
+    """What a learner says about the training behind a proposal.
+
+    ``samples`` is how many it was trained on: by this an update counts among the others
+    in methods that heed it. Learners that have ``training_size`` need not say it here.
+    """
 
     dp_budget: DiffPrivBudget | None = None
     error_code: ErrorCodes | None = None
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

@@ -176,7 +176,7 @@ class Signer(Protocol):
 
 
 class Trained(NamedTuple):
-    """An update with its weights: what a member's training gave."""
+    """An update with its weights: what a member's training gave, as in `Update`."""
 
     member: str
     tensors: Tensors

@@ -204,8 +204,9 @@ class Update(Record, frozen=True, kw_only=True, tag="update"):
         weights: Digest of how training moved the weights, as `colearn.compact` sends it;
             empty where it gave nothing.
         size_bytes: Of that.
-        steps: Training steps taken.
-        samples: Samples trained on, as the member declares them.
+        steps: Training steps taken, each with the method's offset added; 0 where the learner
+            cannot add one, so that its update tells nothing of drift.
+        samples: Samples trained on, as the member declares them; 0 where it does not say.
         dp_budget: What its privacy has cost so far, as the member declares it; None
             where training is not private.
         signature: By the sender's key, as hex; empty where members share one process.

@@ -7,6 +7,10 @@ said before is known: whoever asks twice trains twice.
 from __future__ import annotations
 
 import logging
+from numbers import Integral
+from typing import Any
+
+from msgspec.structs import replace
 
 from colearn.ahead import Ahead, Place
 from colearn.course import Course
@@ -100,7 +104,6 @@ class Trainee:
         Raises:
             LearnerError: What the learner returned is not weights.
         """
-        steps, samples = (1, 1) if self._steered is None else self._steered.training_size()
         update = Update(
             round=state.round,
             sender=self._member,
@@ -108,12 +111,14 @@ class Trainee:
             state=method_state,
             weights="",
             size_bytes=0,
-            steps=steps,
-            samples=samples,
+            steps=0,
+            samples=0,
         )
         try:
             weights = self.train(state)
             if weights is not None:
+                steps, samples = training_size(self._learner, weights)
+                update = replace(update, steps=steps, samples=samples)
                 update = self._weights.put_update(weights, update)
         except NotFinite as reason:
             _log.warning("%s gives no update in round %d: %s", self._member, state.round, reason)
@@ -186,6 +191,23 @@ class Trainee:
                     "to what it is given"
                 )
         self._checked.add(action)
+
+
+def training_size(learner: MachineLearningInterface, trained: Weights) -> tuple[int, int]:
+    """Steps and samples of a training, as an update declares them; 0 for what is not known.
+
+    Raises:
+        LearnerError: The learner's summary counts samples otherwise than from 0 up.
+    """
+    if isinstance(learner, Steered):
+        return learner.training_size()
+    summary = trained.training_summary
+    samples: Any = None if summary is None else summary.samples
+    if samples is None:
+        return 0, 0
+    if not isinstance(samples, Integral) or samples < 0:
+        raise LearnerError(f"its training took {samples!r} samples: expected a whole number")
+    return 0, int(samples)
 
 
 def training_seed(seed: int, member: str, round_index: int) -> int:

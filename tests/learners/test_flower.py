@@ -22,6 +22,7 @@ from colearn.learners.flower import FlowerLearner, VotingStrategy
 from colearn.ml_interface import Weights
 from colearn.records import Rule
 from colearn.testing import check_learner
+from colearn.trainee import training_size
 
 TRUTH = np.array([1.0, -2.0, 0.5])
 """The slopes that all clients' data follow."""
@@ -108,6 +109,27 @@ def test_clients_learn_together(method):
     result = Collective(learners, method=method, seed=1).run(rounds=8)
     assert result.accepted
     assert np.abs(result.weights.weights["parameter-0000"] - TRUTH).max() < 0.1
+
+
+def test_a_client_counts_by_the_samples_that_fit_returns():
+    """A client's own number goes into its update; what is no count is refused."""
+
+    class Counting(Line):
+        def fit(self, parameters, config):
+            arrays, _, metrics = super().fit(parameters, config)
+            return arrays, self.count, metrics
+
+    def counting(count):
+        client = Counting()
+        client.count = count
+        return FlowerLearner(client)
+
+    learner = counting(np.int64(7))
+    assert training_size(learner, learner.mli_propose_weights()) == (0, 7)
+    for count in (-1, "7", 2.5):
+        learner = counting(count)
+        with pytest.raises(LearnerError, match="samples: expected a whole number"):
+            training_size(learner, learner.mli_propose_weights())
 
 
 def test_learner_votes_by_accuracy():

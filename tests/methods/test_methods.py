@@ -9,6 +9,7 @@ import pytest
 
 from colearn.errors import ConfigError, NotFinite, SchemaMismatch
 from colearn.methods import METHODS, method
+from colearn.methods.centers import shares_of
 from colearn.protocols import Trained
 from colearn.records import digest_of
 from colearn.weights import Schema, encode
@@ -362,6 +363,30 @@ def test_controls_count_by_samples_unless_some_may_lie():
         by_samples = (3 * moves[0] + moves[1] + moves[2]) / 5
         leans[name] = np.allclose(state["center/b"], by_samples)
     assert leans == {"fast": True, "shield": False}
+
+
+@pytest.mark.parametrize("name", CORRECTED)
+def test_who_cannot_be_steered_tells_nothing_of_drift(name):
+    """Its update is merged as it is; the others' controls are those that they had without it."""
+    one, (ann, bob, other) = method(name), updates()
+    other = other._replace(steps=0, samples=0)
+    turns = [[ann, bob]] if one.all_train else [[ann], [bob]]
+    alone = mixed = {}
+    for turn in turns:
+        alone = one.advance(BASE, alone, turn, None)
+        mixed = one.advance(BASE, mixed, [*turn, other] if one.all_train else turn, None)
+    if not one.all_train:
+        assert one.merge(BASE, mixed, [other])["w"] == pytest.approx(other.tensors["w"])
+        mixed = one.advance(BASE, mixed, [other], None)
+    assert digest(mixed) == digest(alone)
+    assert one.offset(mixed, "ann") is not None
+    assert one.offset(mixed, other.member) is None
+
+
+def test_who_does_not_say_how_many_samples_it_has_counts_as_the_mean_of_the_others():
+    """Of samples 1, 3 and 0 the shares are 1, 3 and 2 parts of six; of none known, equal."""
+    assert shares_of([1, 3, 0]) == pytest.approx([1 / 6, 3 / 6, 2 / 6])
+    assert shares_of([0, 0]) == [0.5, 0.5]
 
 
 GOLDEN = {

@@ -22,6 +22,7 @@ from colearn.ml_interface import (
     MachineLearningInterface,
     ModelFormat,
     ProposedWeights,
+    TrainingSummary,
     Weights,
 )
 from colearn.records import Rule
@@ -57,8 +58,8 @@ class FlowerLearner(MachineLearningInterface):
 
     A client measures the loss of all its samples as one number, so it can vote by
     ``loss`` or by ``accuracy``. Its ``fit`` takes all its steps in one go, so methods
-    that correct each step, such as ``fast``, merge what it trained as they do with
-    any learner that they cannot steer.
+    that correct each step, such as ``fast``, merge what it trained and correct the others.
+    It counts by the number of samples that ``fit`` returns.
 
     Args:
         client: The client. Parameters are handed to it with every call; whatever it
@@ -116,8 +117,8 @@ class FlowerLearner(MachineLearningInterface):
         """
         config = {**self._fit_config, "seed": self._seed}
         returned = self._called("fit", self._arrays(self._current), config)
-        arrays, _, _ = _three("fit", returned, "parameters, number of samples, metrics")
-        proposed = Weights(_named(arrays))
+        arrays, samples, _ = _three("fit", returned, "parameters, number of samples, metrics")
+        proposed = Weights(_named(arrays), TrainingSummary(samples=samples))
         self._schema.dims(proposed.weights)
         return proposed
 

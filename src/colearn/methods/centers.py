@@ -22,9 +22,11 @@ _WEISZFELD_TOLERANCE = 1e-6
 
 
 def shares_of(counts: Sequence[float]) -> list[float]:
-    """Each count's part of their sum."""
-    whole = sum(counts)
-    return [count / whole for count in counts]
+    """Each count's part of their sum; 0, which tells nothing, is taken for the others' mean."""
+    told = [count for count in counts if count]
+    usual = sum(told) / len(told) if told else 1
+    whole = sum(count or usual for count in counts)
+    return [(count or usual) / whole for count in counts]
 
 
 def mean(moves: Sequence[Move], shares: Sequence[float]) -> Move:

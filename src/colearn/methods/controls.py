@@ -7,7 +7,9 @@ offset, s · (h̄ − h_i): so it moves as the members do on average, whatever i
 say. Its update less that offset gives its next control. This costs no bytes, and holds
 for any optimiser.
 
-A member's first training is not corrected; who is absent keeps its control. Controls
+A member's first training is not corrected; who is absent keeps its control. Who cannot
+add an offset says so by declaring no steps: its update is merged, and tells nothing of
+any control. Controls
 count as updates do, by samples: or members would go where the mean of all members leads,
 and not where that of all samples does.
 
@@ -76,10 +78,13 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     strength = _strength(state)
     if (strength is not None and not strength) or diverged(base, state, updates, center):
         return {_STRENGTH: np.array(0.0)}
+    updates = [update for update in updates if update.steps]
     controls = {key: recall(state, key) or {} for key in _keys(state)}
     fresh = {_key(update.member): _control(base, state, update) for update in updates}
     samples = _samples(state) | {_key(update.member): update.samples for update in updates}
     controls |= fresh
+    if not controls:
+        return {}
     keys = sorted(controls)
     counts = [samples[key] for key in keys]
     result = record(_CENTER, center([controls[key] for key in keys], shares_of(counts)), base)
@@ -137,7 +142,7 @@ def _spreads(
     corrected = [
         (move(base, update.tensors), total(((float(update.steps), own),)))
         for update in updates
-        if (own := recall(state, _key(update.member))) is not None
+        if update.steps and (own := recall(state, _key(update.member))) is not None
     ]
     if len(corrected) < 2:
         return None

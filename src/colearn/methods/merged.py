@@ -97,7 +97,7 @@ class Merged:
     ) -> Move:
         """How far M moves, before momentum."""
         moves = [move(base, update.tensors) for update in updates]
-        if self.control is not None and not self.all_train:
+        if self.control is not None and not self.all_train and updates[0].steps:
             common = controls.common(base, state, updates, self.control)
             if common is not None:
                 return total(((float(updates[0].steps), common),))
