@@ -351,10 +351,10 @@ def test_strength_follows_from_the_first_corrected_round():
     assert state["strength"] == pytest.approx(0.75, abs=1e-6)
 
 
-def test_controls_count_by_samples_unless_some_may_lie():
-    """Who declares three times the samples has three times the weight, but not in `shield`."""
+def test_controls_count_by_samples_where_all_train_and_are_trusted():
+    """Who declares three times the samples has three times the weight in `fast` alone."""
     leans = {}
-    for name in ("fast", "shield"):
+    for name in CORRECTED:
         one = method(name)
         given = [each._replace(samples=1) for each in updates()]
         given[0] = given[0]._replace(samples=3)
@@ -362,7 +362,7 @@ def test_controls_count_by_samples_unless_some_may_lie():
         moves = [(each.tensors["b"] - BASE["b"]) / each.steps for each in given]
         by_samples = (3 * moves[0] + moves[1] + moves[2]) / 5
         leans[name] = np.allclose(state["center/b"], by_samples)
-    assert leans == {"fast": True, "shield": False}
+    assert leans == {"solo-dc": False, "fast": True, "shield": False}
 
 
 @pytest.mark.parametrize("name", CORRECTED)

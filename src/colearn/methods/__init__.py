@@ -6,6 +6,7 @@ from functools import partial
 
 from colearn.errors import ConfigError
 from colearn.methods.centers import (
+    equal_mean,
     geometric_median,
     mean,
     median,
@@ -22,7 +23,7 @@ METHODS: dict[str, Method] = {
     each.name: each
     for each in (
         Plain(),
-        Merged("solo-dc", mean, control=mean, all_train=False),
+        Merged("solo-dc", mean, control=equal_mean, all_train=False),
         Merged("fast", mean, control=mean, momentum=0.6),
         Merged(
             "shield",

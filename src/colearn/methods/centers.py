@@ -129,8 +129,8 @@ def _between(one: Move, other: Move, share: float) -> Move:
     return total(((1.0 - share, one), (share, other)))
 
 
-def equal_mean(moves: Sequence[Move]) -> Move:
-    """The mean of moves that count alike."""
+def equal_mean(moves: Sequence[Move], shares: Sequence[float] = ()) -> Move:  # noqa: ARG001
+    """The mean of moves that count alike, whatever the shares."""
     return total((1.0 / len(moves), each) for each in moves)
 
 

@@ -9,9 +9,9 @@ for any optimiser.
 
 A member's first training is not corrected; who is absent keeps its control. Who cannot
 add an offset says so by declaring no steps: its update is merged, and tells nothing of
-any control. Controls
-count as updates do, by samples: or members would go where the mean of all members leads,
-and not where that of all samples does.
+any control. Where all train, controls count as updates do, by samples: or members would
+go where the mean of all members leads, and not where that of all samples does. Where one
+trains at a time they count alike, for one of many samples is renewed no more often.
 
 Correction helps only while controls foretell what members will do, and at a large
 learning rate they do not. The first corrected round shows it: the members' moves
