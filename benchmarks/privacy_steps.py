@@ -150,7 +150,7 @@ def train(learner: FrameworkLearner, privacy: Privacy | None) -> None:
         learner.train(tensors, np.random.default_rng(0))
     else:
         plan = learner._guard.training.plan  # noqa: SLF001 - without the budget: the step alone
-        learner.train_privately(tensors, plan, secret_generator())
+        learner.train(tensors, secret_generator(), plan)
 
 
 def opacus(model: Callable[[], nn.Module]) -> Callable[[], None]:

@@ -211,30 +211,24 @@ class FrameworkLearner(MachineLearningInterface):
         """Names, dtypes and shapes of the weights, as an experiment fixes them."""
         return self._schema
 
-    def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
-        """Return new tensors, trained from those given: a pure function with the data."""
-        self.load(tensors)
-        self.begin(rng)
-        for x, y in self.mini_batches(rng):
-            self.step(x, y)
-            if self.offset is not None:
-                self.shift(self.offset)
-        return self.tensors()
-
-    def train_privately(
-        self, tensors: Tensors, plan: NoisySteps, rng: np.random.Generator
+    def train(
+        self, tensors: Tensors, rng: np.random.Generator, plan: NoisySteps | None = None
     ) -> dict[str, NDArray[np.generic]]:
-        """Return new tensors, trained from those given by clipped and noisy gradients.
+        """Return new tensors, trained from those given: a pure function with the data.
 
         Args:
             tensors: The weights to begin from.
-            plan: Clipping, noise and steps.
-            rng: Draws batches and noise; nobody else may know its seed.
+            rng: Draws all that is random; with a plan nobody else may know its seed.
+            plan: To train privately, clipping, noise and steps.
         """
         self.load(tensors)
         self.begin(rng)
-        for x, y in self.drawn(plan.batches(rng)):
-            self.noisy_step(x, y, plan, rng)
+        batches = self.mini_batches(rng) if plan is None else self.drawn(plan.batches(rng))
+        for x, y in batches:
+            if plan is None:
+                self.step(x, y)
+            else:
+                self.noisy_step(x, y, plan, rng)
             if self.offset is not None:
                 self.shift(self.offset)
         return self.tensors()

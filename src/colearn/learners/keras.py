@@ -96,10 +96,12 @@ class KerasLearner(NetworkLearner):
         for name, own in self._own.items():
             own.assign(np.array(tensors[name]))
 
-    def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    def train(
+        self, tensors: Tensors, rng: np.random.Generator, plan: NoisySteps | None = None
+    ) -> dict[str, NDArray[np.generic]]:
         """Return new tensors, trained from those given: a pure function with the data."""
         with _randomness(int(rng.integers(2**31))):
-            return super().train(tensors, rng)
+            return super().train(tensors, rng, plan)
 
     def begin(self, rng: np.random.Generator) -> None:
         """Reset the optimiser, and seed what is random in the model."""

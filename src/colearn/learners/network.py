@@ -106,17 +106,12 @@ class NetworkLearner(FrameworkLearner):
         super().check(tensors)
         check_frozen(tensors, self._frozen)
 
-    def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    def train(
+        self, tensors: Tensors, rng: np.random.Generator, plan: NoisySteps | None = None
+    ) -> dict[str, NDArray[np.generic]]:
         """Return new tensors, trained from those given: a pure function with the data."""
         with _told():
-            return super().train(tensors, rng)
-
-    def train_privately(
-        self, tensors: Tensors, plan: NoisySteps, rng: np.random.Generator
-    ) -> dict[str, NDArray[np.generic]]:
-        """Return new tensors, trained by clipped and noisy gradients."""
-        with _told():
-            return super().train_privately(tensors, plan, rng)
+            return super().train(tensors, rng, plan)
 
     def losses(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
         """Each sample's loss; where it has many targets, their mean."""

@@ -109,9 +109,7 @@ def propose(learner: FrameworkLearner, training: PrivateTraining, turn: Sequence
     key = f"{_digest(learner, current)}/{'/'.join(map(str, turn))}/{offset}"
 
     def train(plan: NoisySteps) -> bytes:
-        return b"".join(
-            encode(learner.train_privately(current, plan, secret_generator()), schema).parts
-        )
+        return b"".join(encode(learner.train(current, secret_generator(), plan), schema).parts)
 
     body = training.result(key, train)
     if body is None:

@@ -147,17 +147,12 @@ class TorchLearner(DatasetLearner):
         super().check(tensors)
         check_frozen(tensors, self._frozen)
 
-    def train(self, tensors: Tensors, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+    def train(
+        self, tensors: Tensors, rng: np.random.Generator, plan: NoisySteps | None = None
+    ) -> dict[str, NDArray[np.generic]]:
         """Return new tensors, trained from those given: a pure function with the data."""
         with self._training(rng):
-            return super().train(tensors, rng)
-
-    def train_privately(
-        self, tensors: Tensors, plan: NoisySteps, rng: np.random.Generator
-    ) -> dict[str, NDArray[np.generic]]:
-        """Return new tensors, trained by clipped and noisy gradients."""
-        with self._training(rng):
-            return super().train_privately(tensors, plan, rng)
+            return super().train(tensors, rng, plan)
 
     @contextmanager
     def _training(self, rng: np.random.Generator) -> Iterator[None]:
