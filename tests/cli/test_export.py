@@ -107,6 +107,14 @@ def test_tensors_need_no_learner(agreed, capsys, tmp_path, monkeypatch):
     assert (kept / "model.safetensors").read_bytes() == raw
 
 
+def test_the_file_that_was_asked_for_is_named(agreed, capsys):
+    """Where it cannot be written, not the draft that would have become it."""
+    agreed("iris")
+    tensors = ["experiment.toml", "--format", "safetensors"]
+    said = refused(capsys, *tensors, "--out", "nowhere/x.onnx")
+    assert said == "colearn: nowhere/x.onnx cannot be written: No such file or directory\n"
+
+
 def test_which_model_is_meant(agreed, capsys):
     """Without a folder, a final model in it, or with several folders, one line says so."""
     kept = agreed("iris")

@@ -226,6 +226,9 @@ def write_model(path: Path, model: bytes) -> None:
 def _replace(path: Path, *parts: Buffer) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     draft = path.with_name(f"{path.name}.part")
-    with draft.open("wb") as file:
-        file.writelines(parts)
-    draft.replace(path)
+    try:
+        with draft.open("wb") as file:
+            file.writelines(parts)
+        draft.replace(path)
+    except OSError as reason:
+        raise ConfigError(f"{path} cannot be written: {reason.strerror}") from None
