@@ -1,14 +1,15 @@
 """DP-SGD in JAX, for models of JAX itself and of Keras on it.
 
-jax-privacy differentiates each sample of a batch by itself, as a batch of one, and clips
-it: whatever a model does, no sample can touch another's gradient. Noise is not its.
+Each sample of a batch is differentiated by itself, as a batch of one, and clipped:
+whatever a model does, no sample can touch another's gradient. Models without any dense
+layer are jax-privacy's; the others go by `jax_dense`. The noise is our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import isqrt
+from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from colearn.privacy.noise import gaussian
 
 try:
     import jax
+    from jax import numpy as jnp
     from jax_privacy import clipped_grad
 except ModuleNotFoundError:
     raise MissingExtra("private training in JAX", "jax-privacy", "privacy-jax") from None
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from colearn.privacy.guard import NoisySteps
 
 _NUMBERS_AT_ONCE = 2**25  # of gradients of single samples: 128 MiB in float32
+_ALIGNED = 64  # bytes, at a multiple of which an array has to begin
 
 Tree = Any
 """A pytree of arrays."""
@@ -149,7 +152,7 @@ class Compiled(NamedTuple):
     """
 
     sums: Callable[[Part, float], Tree]
-    step: Callable[[Part, Tree, float, int], Any]
+    step: Callable[[Part, NDArray[np.floating], float, int], Any]
     rows: int
 
 
@@ -173,31 +176,35 @@ def noisy_step(
     total = _noise(like, plan, rng)
     *others, last = _parts(samples, rows, rng)
     for part in others:
-        total = jax.tree.map(np.add, total, compiled.sums(part, plan.max_grad_norm))
+        sums = compiled.sums(part, plan.max_grad_norm)
+        total += np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(sums)])
     return compiled.step(last, total, plan.max_grad_norm, plan.batch_size)
 
 
-def noisy_mean(sums: Tree, noise: Tree, size: Any) -> Tree:
+def noisy_mean(sums: Tree, noise: Any, size: Any) -> Tree:
     """Mean of a batch's clipped gradients, with noise; to be compiled.
 
     Args:
         sums: The gradients'.
-        noise: What is added.
+        noise: What is added to all their numbers, one leaf after the other.
         size: What to divide by.
     """
-    return jax.tree.map(lambda own, added: (own + added) / size, sums, noise)
-
-
-def _noise(like: Tree, plan: NoisySteps, rng: np.random.Generator) -> Tree:
-    leaves, structure = jax.tree.flatten(like)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    drawn = gaussian(rng, (ends[-1],), np.result_type(*(leaf.dtype for leaf in leaves)))
-    drawn *= plan.deviation
-    pieces = zip(np.split(drawn, ends[:-1]), leaves, strict=True)
-    return jax.tree.unflatten(
-        structure,
-        [piece.reshape(leaf.shape).astype(leaf.dtype, copy=False) for piece, leaf in pieces],
+    leaves, structure = jax.tree.flatten(sums)
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    noisy = (
+        ((leaf + added.reshape(leaf.shape)) / size).astype(leaf.dtype)
+        for leaf, added in zip(leaves, jnp.split(noise, ends), strict=True)
     )
+    return jax.tree.unflatten(structure, noisy)
+
+
+def _noise(like: Tree, plan: NoisySteps, rng: np.random.Generator) -> NDArray[np.floating]:
+    leaves = jax.tree.leaves(like)
+    numbers = sum(leaf.size for leaf in leaves)
+    drawn = gaussian(rng, (numbers,), np.result_type(*(leaf.dtype for leaf in leaves)))
+    scaled = _empty(drawn.shape, drawn.dtype)
+    np.multiply(drawn, plan.deviation, out=scaled)
+    return scaled
 
 
 def _parts(samples: Samples, rows: int, rng: np.random.Generator) -> Iterator[Part]:
@@ -210,9 +217,18 @@ def _parts(samples: Samples, rows: int, rng: np.random.Generator) -> Iterator[Pa
 
 
 def _filled(values: NDArray[Any], rows: int) -> NDArray[Any]:
-    filled = np.zeros((rows, *values.shape[1:]), values.dtype)
+    filled = _empty((rows, *values.shape[1:]), values.dtype)
     filled[: len(values)] = values
+    filled[len(values) :] = 0
     return filled
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array whose memory JAX's processor takes as it is, without a copy."""
+    nbytes = prod(shape) * dtype.itemsize
+    memory = np.empty(nbytes + _ALIGNED, np.uint8)
+    start = -memory.ctypes.data % _ALIGNED
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
 
 
 def _first(samples: Samples) -> Part:

@@ -51,8 +51,7 @@ def gaussian(
 
 def _fill(drawn: NDArray[np.float32], rng: np.random.Generator) -> None:
     half = -(-drawn.size // 2)
-    whole = np.iinfo(np.int64)
-    bits = rng.integers(whole.min, whole.max, half, np.int64, endpoint=True).view(np.int32)
+    bits = rng.integers(-(2**63), 2**63 - 1, half, np.int64, endpoint=True).view(np.int32)
     radius, angle = bits.astype(np.float32).reshape(2, half)
     np.maximum(np.abs(radius, out=radius), 0.5, out=radius)
     np.log(np.multiply(radius, 2.0**-31, out=radius), out=radius)
