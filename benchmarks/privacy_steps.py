@@ -217,9 +217,9 @@ def main() -> None:
         compare("torch, LeNet-5", torch_learner, lenet, 3.5)
         compare("torch, PyTorch's example", torch_learner, example, 3.5)
         compare("torch, GroupNorm, by Opacus", torch_learner, normalised, 3.5)
-        compare("JAX, linear 784-10", jax_learner, jax_linear)
-        compare("JAX, 784-100-10", jax_learner, jax_perceptron)
-        compare("JAX, convolutions 16-32", jax_learner, jax_convolutions)
+        compare("JAX, linear 784-10", jax_learner, jax_linear, 2.5)
+        compare("JAX, 784-100-10", jax_learner, jax_perceptron, 2.5)
+        compare("JAX, convolutions 16-32", jax_learner, jax_convolutions, 3.5)
 
 
 if __name__ == "__main__":

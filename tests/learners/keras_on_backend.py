@@ -271,6 +271,24 @@ def test_private_steps_are_clipped_and_noisy():
 
 
 @ON_JAX
+def test_private_gradients_of_dense_layers_are_known_in_factors():
+    """Whatever Keras makes of a layer, those of single samples are not formed."""
+    from colearn.learners.jax_dense import sample_gradients  # noqa: PLC0415 - needs jax
+
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(8, "relu"), layers.Dropout(0.1), layers.Dense(3)]
+    )
+
+    def loss(trained, x, y, draw):
+        seeds = [draw.repeat(2) for _ in model.non_trainable_variables]
+        return LOGITS(y, model.stateless_call(trained, seeds, x, training=True)[0])
+
+    trained = [each.value for each in model.trainable_variables]
+    found = sample_gradients(loss, trained, (X[:4], Y[:4], np.arange(4, dtype=np.uint32)))
+    assert [each.outer is not None for each in found] == [True, False, True, False]
+
+
+@ON_JAX
 def test_private_training_is_paid_for():
     """A private learner learns until its budget is spent, and then passes."""
     one = secretive(steps=30, batch_size=48)

@@ -9,13 +9,12 @@ import numpy as np
 import optax
 import pytest
 from flax import linen, nnx
-from jax import numpy as jnp
 
 from colearn.collective import Collective
 from colearn.errors import LearnerError, UnsupportedModel
 from colearn.learners.flax import from_linen, from_nnx
 from colearn.learners.jax import JaxLearner, from_function
-from colearn.learners.jax_private import Part, model_sum, noisy_mean
+from colearn.learners.jax_private import Compiled, Part, model_sum, noisy_mean, noisy_step
 from colearn.ml_interface import DiffPrivConfig, ErrorCodes
 from colearn.privacy.config import Privacy, VotePrivacy
 from colearn.privacy.guard import NoisySteps
@@ -101,13 +100,23 @@ def test_one_record_moves_the_sum_by_no_more_than_the_bound(name, size):
     assert np.linalg.norm(moved) <= 0.5 + 1e-5
 
 
+def mean(model, samples, plan, rows=1_000):
+    """What a step makes of a batch, and the tree that it is like."""
+    gradients = partial(model_sum, model.train, LOSS, model.params)
+
+    def step(part, noise, bound, size):
+        return noisy_mean(gradients(part, bound), noise, size)
+
+    compiled = Compiled(gradients, step, rows)
+    return noisy_step(compiled, model.params, samples, plan, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("count", [0, 3, 9])
-def test_batches_of_all_sizes(count):
-    """Parts that are filled up give the sum of the batch alone, divided by the planned size."""
+@pytest.mark.parametrize("rows", [1_000, 4, 1])
+def test_batches_of_all_sizes(count, rows):
+    """In one part or several: the sum of the batch alone, divided by the planned size."""
     plan = NoisySteps(0.5, 0.0, samples=300, batch_size=16, steps=1)
-    x, y = X[:count], Y[:count]
-    gradients = partial(model_sum, PERCEPTRON.train, LOSS, PERCEPTRON.params)
-    found = noisy_mean(gradients, PERCEPTRON.params, (x, y), plan, np.random.default_rng(0))
+    found = mean(PERCEPTRON, (X[:count], Y[:count]), plan, rows)
     whole = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found)])
     expected = sums(PERCEPTRON, X, Y, 0.5, count=count) / 16
     np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-6)
@@ -115,9 +124,10 @@ def test_batches_of_all_sizes(count):
 
 def test_noise_has_the_deviation_asked_for():
     """On every entry, even where no record fell into the batch."""
-    params = {"w": jnp.zeros((200, 100)), "b": jnp.zeros(5_000)}
+    params = {"w": np.zeros((6, 3_000), np.float32), "b": np.zeros(30_000, np.float32)}
+    model = from_function(params, lambda params, x: x @ params["w"] + params["b"][:3_000])
     plan = NoisySteps(2.0, 3.0, samples=300, batch_size=4, steps=1)
-    found = noisy_mean(lambda *_: None, params, (X[:0], Y[:0]), plan, np.random.default_rng(0))
+    found = mean(model, (X[:0], Y[:0]), plan)
     for leaf in found.values():
         assert leaf.std() == pytest.approx(6.0 / 4, rel=0.03)
         assert leaf.dtype == np.float32

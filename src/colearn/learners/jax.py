@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
@@ -31,6 +31,7 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.learners import jax_private
     from colearn.privacy.guard import NoisySteps
 
 Tree = Any
@@ -184,7 +185,8 @@ class JaxLearner(NetworkLearner):
         parameters = self._working.params
         return jax_private.refusal(
             _named({"params": parameters}),
-            partial(jax_private.model_sum, *self._how[:2], parameters),
+            jax_private.sample_loss(*self._how[:2]),
+            parameters,
             self.train_samples,
         )
 
@@ -195,9 +197,12 @@ class JaxLearner(NetworkLearner):
         from colearn.learners import jax_private  # noqa: PLC0415 - needs another extra
 
         working = self._working
-        sums = partial(jax_private.model_sum, *self._how[:2], working.params)
-        gradient = jax_private.noisy_mean(sums, working.params, (x, y), plan, rng)
-        self._working = _moved(self._optimizer, working, gradient, working.batch_stats)
+        compiled = jax_private.Compiled(
+            partial(jax_private.model_sum, *self._how[:2], working.params),
+            partial(_noisily_stepped, *self._how, working),
+            self._rows_at_once,
+        )
+        self._working = jax_private.noisy_step(compiled, working.params, (x, y), plan, rng)
 
     def set_offset(self, offset: Tensors | None) -> None:
         """Add these to the parameters after each step; statistics are left alone."""
@@ -248,6 +253,13 @@ class JaxLearner(NetworkLearner):
         working = self._working
         return replace(self._model, params=working.params, batch_stats=working.batch_stats)
 
+    @cached_property
+    def _rows_at_once(self) -> int:
+        from colearn.learners import jax_private  # noqa: PLC0415 - needs another extra
+
+        loss = jax_private.sample_loss(*self._how[:2])
+        return jax_private.rows_at_once(loss, self._working.params, self.train_samples)
+
     @property
     def _how(self) -> tuple[Any, Any, Any]:
         return self._model.train, self._loss, self._optimizer
@@ -269,6 +281,26 @@ def _stepped(  # noqa: PLR0917 - jit takes what is static by position
         return loss(outputs, y).mean(), stats
 
     moved: _Working = _moved(optimizer, working, *jax.grad(mean_loss, has_aux=True)(working.params))
+    return moved
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _noisily_stepped(  # noqa: PLR0917 - jit takes what is static by position
+    train: Any,
+    loss: Loss,
+    optimizer: Any,
+    working: _Working,
+    part: jax_private.Part,
+    noise: Any,
+    bound: Any,
+    size: Any,
+) -> _Working:
+    """What one private training step makes of parameters and optimiser."""
+    from colearn.learners import jax_private  # noqa: PLC0415 - needs another extra
+
+    sums = jax_private.model_sum(train, loss, working.params, part, bound)
+    gradient = jax_private.noisy_mean(sums, noise, size)
+    moved: _Working = _moved(optimizer, working, gradient, working.batch_stats)
     return moved
 
 

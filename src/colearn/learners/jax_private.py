@@ -1,13 +1,15 @@
 """DP-SGD in JAX, for models of JAX itself and of Keras on it.
 
-jax-privacy differentiates each sample of a batch by itself, as a batch of one, and clips
-it: whatever a model does, no sample can touch another's gradient. Noise is not its.
+Each sample of a batch is differentiated by itself, as a batch of one, and clipped:
+whatever a model does, no sample can touch another's gradient. Models without any dense
+layer are jax-privacy's; the others go by `jax_dense`. The noise is our own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,9 +20,12 @@ from colearn.privacy.noise import gaussian
 
 try:
     import jax
+    from jax import numpy as jnp
     from jax_privacy import clipped_grad
 except ModuleNotFoundError:
     raise MissingExtra("private training in JAX", "jax-privacy", "privacy-jax") from None
+
+from colearn.learners import jax_dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from colearn.privacy.guard import NoisySteps
 
 _NUMBERS_AT_ONCE = 2**25  # of gradients of single samples: 128 MiB in float32
-_PARTS = 4
+_ALIGNED = 64  # bytes, at a multiple of which an array has to begin
 
 Tree = Any
 """A pytree of arrays."""
@@ -41,24 +46,22 @@ SampleLoss = Callable[[Tree, Any, Any, Any], Any]
 """
 
 
-Sums = Callable[["Part", float], Tree]
-"""`clipped_sum` by some loss and parameters, of samples and bound."""
-
-
-def refusal(named: Mapping[str, Any], sums: Sums, samples: Samples) -> str | None:
+def refusal(
+    named: Mapping[str, Any], loss: SampleLoss, params: Tree, samples: Samples
+) -> str | None:
     """Why a model cannot be trained privately; None if it can.
 
     Args:
         named: Its parameters.
-        sums: Traced, not compiled.
+        loss: Of one sample.
+        params: The same parameters, as the loss takes them.
         samples: Some to try it with.
     """
     for name, parameter in named.items():
         if str(parameter.dtype) not in ("float32", "float64"):
             return f"not yet with parameters such as {name!r}, {parameter.dtype}: use float32"
-    x, y = samples
     try:
-        jax.eval_shape(sums, Part(x[:1], y[:1], np.zeros(1, np.uint32), np.ones(1, np.bool_)), 1.0)
+        jax.eval_shape(partial(clipped_sum, loss), params, _first(samples), 1.0)
     except Exception as reason:  # noqa: BLE001 - a model may raise anything
         return f"not yet: JAX gives no gradients of its single samples, {one_line(reason):.200}"
     return None
@@ -83,7 +86,8 @@ class Part(NamedTuple):
 def clipped_sum(loss: SampleLoss, params: Tree, part: Part, bound: Any) -> Tree:
     """Sum of samples' gradients, each clipped to an L2 norm over all of its leaves.
 
-    What of a sample's gradient is not finite counts as 0.
+    A sample whose gradient is not finite counts less or nothing: by jax-privacy what of it
+    is not finite counts as 0, and all of it beside dense layers.
 
     Args:
         loss: Of one sample.
@@ -91,57 +95,142 @@ def clipped_sum(loss: SampleLoss, params: Tree, part: Part, bound: Any) -> Tree:
         part: The samples.
         bound: What to clip to.
     """
-    sums = clipped_grad(loss, l2_clip_norm=bound, batch_argnums=(1, 2, 3))
-    return sums(params, part.x, part.y, part.draws, is_padding_example=~part.real)
+    *arrays, real = part
+    gradients = jax_dense.sample_gradients(loss, params, arrays)
+    if any(each.outer is not None for each in gradients):
+        sums = jax_dense.clipped(gradients, real, bound)
+        return jax.tree.unflatten(jax.tree.structure(params), sums)
+    by_jax_privacy = clipped_grad(loss, l2_clip_norm=bound, batch_argnums=(1, 2, 3))
+    return by_jax_privacy(params, *arrays, is_padding_example=~real)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def model_sum(train: Any, loss: Any, params: Tree, part: Part, bound: Any) -> Tree:
-    """`clipped_sum` of a model without statistics.
+def rows_at_once(loss: SampleLoss, params: Tree, samples: Samples) -> int:
+    """How many samples' gradients are formed at once, at most, for they take memory.
+
+    Args:
+        loss: Of one sample.
+        params: What to differentiate by.
+        samples: Of these.
+    """
+
+    def formed(params: Tree, part: Part) -> list[Any]:
+        gradients = jax_dense.sample_gradients(loss, params, part[:3])
+        return [each.array for each in gradients if each.outer is None]
+
+    numbers: int = sum(each.size for each in jax.eval_shape(formed, params, _first(samples)))
+    return max(1, _NUMBERS_AT_ONCE // max(1, numbers))
+
+
+def sample_loss(train: Any, loss: Any) -> SampleLoss:
+    """The loss of one sample, by a model without statistics.
 
     Args:
         train: As in `colearn.learners.jax.JaxModel`.
         loss: Each sample's, of outputs and targets.
-        params: The model's.
-        part: The samples.
-        bound: What to clip to.
     """
 
     def own_loss(params: Tree, x: Any, y: Any, draw: Any) -> Any:
         outputs, _ = train(params, {}, x, jax.random.key(draw[0]))
         return loss(outputs, y).mean()
 
-    return clipped_sum(own_loss, params, part, bound)
+    return own_loss
 
 
-def noisy_mean(
-    sums: Sums, like: Tree, samples: Samples, plan: NoisySteps, rng: np.random.Generator
-) -> Tree:
-    """Mean of a batch's clipped gradients, with noise.
+@partial(jax.jit, static_argnums=(0, 1))
+def model_sum(train: Any, loss: Any, params: Tree, part: Part, bound: Any) -> Tree:
+    """`clipped_sum` by `sample_loss`."""
+    return clipped_sum(sample_loss(train, loss), params, part, bound)
 
-    Batches have all sizes, but a compiled function takes one: they go through it in
-    parts of that size, the last one filled up. The noise is numpy's: a key of JAX's is 64 bits.
+
+class Compiled(NamedTuple):
+    """What a model's private steps go through.
+
+    Attributes:
+        sums: By `clipped_sum`, of a part and the bound.
+        step: What a part, noise, bound and planned size of a batch lead to.
+        rows: Most samples at once.
+    """
+
+    sums: Callable[[Part, float], Tree]
+    step: Callable[[Part, NDArray[np.floating], float, int], Any]
+    rows: int
+
+
+def noisy_step(
+    compiled: Compiled, like: Tree, samples: Samples, plan: NoisySteps, rng: np.random.Generator
+) -> Any:
+    """Put a batch through compiled functions, and return what the step leads to.
+
+    Batches have all sizes, but a compiled function takes one, which Poisson's exceed once
+    in forty times: they are filled up, and what there is beyond is added to the noise
+    before. That is numpy's: a key of JAX's is 64 bits.
 
     Args:
-        sums: Compiled.
+        compiled: The functions.
         like: Tree of arrays like the parameters.
         samples: The batch; it may be empty.
         plan: Clipping and noise.
         rng: Where noise and draws come from.
     """
+    rows = min(compiled.rows, plan.samples, plan.batch_size + 2 * isqrt(plan.batch_size) + 1)
+    total = _noise(like, plan, rng)
+    *others, last = _parts(samples, rows, rng)
+    for part in others:
+        sums = compiled.sums(part, plan.max_grad_norm)
+        total += np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(sums)])
+    return compiled.step(last, total, plan.max_grad_norm, plan.batch_size)
+
+
+def noisy_mean(sums: Tree, noise: Any, size: Any) -> Tree:
+    """Mean of a batch's clipped gradients, with noise; to be compiled.
+
+    Args:
+        sums: The gradients'.
+        noise: What is added to all their numbers, one leaf after the other.
+        size: What to divide by.
+    """
+    leaves, structure = jax.tree.flatten(sums)
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    noisy = (
+        ((leaf + added.reshape(leaf.shape)) / size).astype(leaf.dtype)
+        for leaf, added in zip(leaves, jnp.split(noise, ends), strict=True)
+    )
+    return jax.tree.unflatten(structure, noisy)
+
+
+def _noise(like: Tree, plan: NoisySteps, rng: np.random.Generator) -> NDArray[np.floating]:
+    leaves = jax.tree.leaves(like)
+    numbers = sum(leaf.size for leaf in leaves)
+    drawn = gaussian(rng, (numbers,), np.result_type(*(leaf.dtype for leaf in leaves)))
+    scaled = _empty(drawn.shape, drawn.dtype)
+    np.multiply(drawn, plan.deviation, out=scaled)
+    return scaled
+
+
+def _parts(samples: Samples, rows: int, rng: np.random.Generator) -> Iterator[Part]:
+    """At least one, of so many rows, the last ones of them zeros."""
+    count = len(samples[0])
+    for start in range(0, max(1, count), rows):
+        x, y = (_filled(each[start : start + rows], rows) for each in samples)
+        draws = rng.integers(2**32, size=rows, dtype=np.uint32)
+        yield Part(x, y, draws, np.arange(start, start + rows) < count)
+
+
+def _filled(values: NDArray[Any], rows: int) -> NDArray[Any]:
+    filled = _empty((rows, *values.shape[1:]), values.dtype)
+    filled[: len(values)] = values
+    filled[len(values) :] = 0
+    return filled
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array whose memory JAX's processor takes as it is, without a copy."""
+    nbytes = prod(shape) * dtype.itemsize
+    memory = np.empty(nbytes + _ALIGNED, np.uint8)
+    start = -memory.ctypes.data % _ALIGNED
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def _first(samples: Samples) -> Part:
     x, y = samples
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(like))
-    size = max(1, min(-(-plan.batch_size // _PARTS), _NUMBERS_AT_ONCE // numbers))
-    total = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-    for start in range(0, len(x), size):
-        places = np.arange(start, start + size)
-        rows = np.minimum(places, len(x) - 1)
-        draws = rng.integers(2**32, size=size, dtype=np.uint32)
-        part = Part(x[rows], y[rows], draws, places < len(x))
-        total = jax.tree.map(np.add, total, sums(part, plan.max_grad_norm))
-
-    def noisy(leaf: NDArray[Any]) -> Any:
-        noise = gaussian(rng, leaf.shape, leaf.dtype)
-        return ((leaf + plan.deviation * noise) / plan.batch_size).astype(leaf.dtype)
-
-    return jax.tree.map(noisy, total)
+    return Part(x[:1], y[:1], np.zeros(1, np.uint32), np.ones(1, np.bool_))

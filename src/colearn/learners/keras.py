@@ -124,8 +124,8 @@ class KerasLearner(NetworkLearner):
             )
         from colearn.learners.keras_private import PrivateSteps  # noqa: PLC0415 - needs jax
 
-        self._private = PrivateSteps(self._model, self._judge, self._seeds)
-        return self._private.refusal(self.train_samples)
+        self._private = PrivateSteps(self._model, self._judge, self._seeds, self.train_samples)
+        return self._private.refusal()
 
     def noisy_step(
         self, x: NDArray[Any], y: NDArray[Any], plan: NoisySteps, rng: np.random.Generator

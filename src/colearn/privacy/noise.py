@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
+_AT_ONCE = 2**14  # numbers: what is made on the way fits into the processor's cache
+
+
 def secret_generator() -> np.random.Generator:
     """A generator begun from 256 bits of the operating system's randomness.
 
@@ -40,19 +43,23 @@ def gaussian(
     """
     if np.dtype(dtype) == np.float64:
         return np.asarray(rng.standard_normal(shape))
-    count = prod(shape)
-    half = -(-count // 2)
-    whole = np.iinfo(np.int64)
-    bits = rng.integers(whole.min, whole.max, half, np.int64, endpoint=True).view(np.int32)
+    drawn = np.empty(prod(shape), np.float32)
+    for start in range(0, drawn.size, _AT_ONCE):
+        _fill(drawn[start : start + _AT_ONCE], rng)
+    return drawn.reshape(shape)
+
+
+def _fill(drawn: NDArray[np.float32], rng: np.random.Generator) -> None:
+    half = -(-drawn.size // 2)
+    bits = rng.integers(-(2**63), 2**63 - 1, half, np.int64, endpoint=True).view(np.int32)
     radius, angle = bits.astype(np.float32).reshape(2, half)
     np.maximum(np.abs(radius, out=radius), 0.5, out=radius)
     np.log(np.multiply(radius, 2.0**-31, out=radius), out=radius)
     np.sqrt(np.multiply(radius, -2.0, out=radius), out=radius)
     np.multiply(angle, np.pi * 2.0**-31, out=angle)
-    drawn = np.empty((2, half), np.float32)
-    np.multiply(np.cos(angle, out=drawn[0]), radius, out=drawn[0])
-    np.multiply(np.sin(angle, out=drawn[1]), radius, out=drawn[1])
-    return drawn.reshape(-1)[:count].reshape(shape)
+    np.multiply(np.cos(angle), radius, out=drawn[:half])
+    other = slice(drawn.size - half)
+    np.multiply(np.sin(angle[other], out=angle[other]), radius[other], out=drawn[half:])
 
 
 def discrete_gaussian(variance: Fraction) -> int:
