@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +29,8 @@ from colearn.simulation import (
     simulate,
 )
 from colearn.tracking import Tracker, comparison_numbers, numbers_of, tracker
+
+_log = logging.getLogger(__name__)
 
 
 def demo(
@@ -108,6 +111,8 @@ def demo(
         privacy=privacy,
     )
     settings = resolved(settings)
+    if untrusted and method is not None:
+        _log.warning("--untrusted changes nothing, as --method %s names the method", method)
     folder = new_folder(out, task.replace(":", "-"))
     with removed_on_failure(folder):
         files.write_settings(folder, msgspec.structs.asdict(settings))
