@@ -147,6 +147,8 @@ def test_init_takes_a_factory(capsys, tmp_path):
     ("arguments", "says"),
     [
         (["digits"], "say --trusted or --untrusted"),
+        (["digits", "--trusted", "--untrusted"], "contradict each other: say one of them"),
+        (["digits", "--trusted", "--privacy", "lax"], "no privacy is called 'lax'"),
         (["digits", "--method", "fastest"], "no method is called 'fastest'"),
         (["digit", "--trusted"], "did you mean digits"),
         (["digits", "--member", "ann", "--trusted"], "no checksummed address"),
