@@ -75,8 +75,9 @@ def demo(
         untrusted: Members do not trust each other.
         threshold: Share of the voters that more than must approve, such as 1/2 or 0.6.
         vote: When a member approves: loss or accuracy, if that is strictly better;
-            not-worse, unless the loss is clearly worse; class-veto, the same in every
-            class. By default loss under plain, and else not-worse.
+            not-worse, unless the loss is clearly worse, so that what is no better passes,
+            too; class-veto, the same in every class. By default loss under plain, and
+            else not-worse.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
             unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
             unequal sizes).

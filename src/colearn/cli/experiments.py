@@ -65,7 +65,8 @@ def init(
             proposer, so that a round's cost does not grow with their number; 0 for all.
         option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
-            default what suits the method.
+            default loss under plain, which approves only what is better; else not-worse,
+            which approves what is no better, too.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
             every member's learner is to hide single records by.
         data_dir: Folder of your data, where the task takes one.
@@ -175,14 +176,15 @@ def drawn_up(
 
 
 def chosen(agreement: Agreement) -> str:
-    """Method, rounds and vote."""
+    """Method, rounds and vote, and what the vote lets pass."""
     from colearn.tasks.own import is_factory  # noqa: PLC0415 - brings scikit-learn with it
 
     said = f"Method {agreement.method}, {agreement.rounds} rounds"
     if is_factory(agreement.task):
         return said
     vote = agreement.options.get("vote", "loss")
-    return f"{said}, vote {vote}"
+    lenient = ", which approves what is no better, too (loss is strict)"
+    return f"{said}, vote {vote}{lenient if vote == 'not-worse' else ''}"
 
 
 def _option(text: str) -> tuple[str, str | int | float | bool]:
