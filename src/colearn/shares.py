@@ -45,6 +45,12 @@ def make_learner(
         ConfigError: There is no such task or factory, or an option cannot be used.
     """
     if is_factory(task):
+        for name in ("seed", "data_dir"):
+            if name in options:
+                raise ConfigError(
+                    f"option {name} is refused: {task} is given the {name} of the experiment "
+                    "or of the member, so leave it out"
+                )
         return made(task, **options, seed=seed, data_dir=data_dir)
     for name, value in options.items():
         kind = _TASK_OPTIONS.get(name)

@@ -159,6 +159,11 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(
             f"{settings.learners} learners are refused: a collective has 2 to {MAX_MEMBERS}"
         )
+    if settings.committee >= settings.learners:
+        raise ConfigError(
+            f"a committee of {settings.committee} cannot be drawn beside the proposer from "
+            f"{settings.learners} learners: take {settings.learners - 1} or fewer, or 0 for all"
+        )
     if not 0 <= settings.seed < _SEEDS:
         raise ConfigError(f"seed {settings.seed} is refused: it must be 0 to {_SEEDS - 1}")
     if settings.attack != LABEL_FLIP and not settings.attackers:

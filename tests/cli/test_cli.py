@@ -217,6 +217,7 @@ def test_interrupt_keeps_everything(tmp_path):
         (["demo", "--learners", "0"], "learners"),
         (["demo", "--learners", "five"], "five"),
         (["demo", "--rounds", "0"], "at least 1"),
+        (["demo", "--committee", "5"], "committee of 5 cannot be drawn beside the proposer from 5"),
         (["demo", "--threshold", "0"], "threshold 0"),
         (["demo", "--threshold", "1"], "inclusive"),
         (["demo", "--threshold", "half"], "'half'"),
@@ -254,6 +255,13 @@ def test_wrong_input_is_one_clear_line(arguments, words, tmp_path, capsys, monke
     assert err.count("\n") == 1
     assert words in err
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_trust_beside_a_method_is_said_to_change_nothing(capsys, caplog):
+    """Who names both is told which counts, be it that the run cannot begin."""
+    assert run(capsys, "demo", "mnist", "--method", "plain", "--untrusted")[0] == 1
+    (told,) = caplog.messages
+    assert told == "--untrusted changes nothing, as --method plain names the method"
 
 
 def test_version_is_the_packages(capsys):

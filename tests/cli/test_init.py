@@ -75,6 +75,18 @@ def test_init_takes_what_suits_the_members(capsys, tmp_path, arguments, chosen):
     assert (found.method, found.options["vote"], found.rounds) == chosen
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--trusted"], "Method fast, 20 rounds, vote not-worse, which approves what is no better"),
+        (["--trusted", "--option", "vote=loss"], "Method fast, 20 rounds, vote loss\n"),
+    ],
+)
+def test_init_says_what_a_lenient_vote_lets_pass(capsys, arguments, says):
+    """Who is given `not-worse` unasked reads what it approves; the strict vote needs no word."""
+    assert says in run(capsys, "init", "digits", *arguments)[1]
+
+
 @pytest.mark.parametrize(("framework", "package"), [("torch", "torch"), ("jax", "flax")])
 def test_init_takes_a_model_in_a_framework(capsys, tmp_path, optional, framework, package):
     """Rounds, weights and every member's learner are those of the model that was named."""
@@ -147,6 +159,8 @@ def test_init_takes_a_factory(capsys, tmp_path):
     ("arguments", "says"),
     [
         (["digits"], "say --trusted or --untrusted"),
+        (["digits", "--trusted", "--untrusted"], "contradict each other: say one of them"),
+        (["digits", "--trusted", "--privacy", "lax"], "no privacy is called 'lax'"),
         (["digits", "--method", "fastest"], "no method is called 'fastest'"),
         (["digit", "--trusted"], "did you mean digits"),
         (["digits", "--member", "ann", "--trusted"], "no checksummed address"),

@@ -94,8 +94,8 @@ class Foreign:
         return Weights({"w": np.zeros(1)})
 
 
-def test_a_simulated_run_keeps_its_budgets(tmp_path):
-    """Stopped and resumed, learners go on with what they had left; nothing is drawn anew."""
+def test_a_simulated_run_keeps_its_budgets(tmp_path, caplog):
+    """Stopped and resumed, learners go on with what they had left; warnings say whose it is."""
     settings = Settings(task="breast-cancer", rounds=4, learners=3, split="iid", privacy="standard")
 
     def spent(rounds):
@@ -106,6 +106,9 @@ def test_a_simulated_run_keeps_its_budgets(tmp_path):
             return [each._guard.training.summary().dp_budget.consumed_epsilon for each in learners]
 
     before, after = spent(2), spent(2)
+    warned = {each.message.partition(": the noise of")[0] for each in caplog.records}
+    folder = tmp_path / "run" / "budgets"
+    assert warned == {f"budget {folder / f'learner-{index}.sqlite'}" for index in range(3)}
     assert all(0 < early < late <= 8.0 for early, late in zip(before, after, strict=True))
 
 

@@ -56,7 +56,7 @@ def test_the_chain_is_killed_and_restored(net, killed):
     It ends as it should, or by kill -9 of the node, which takes back what was not written
     yet: those votes are cast again, as they were.
     """
-    group = net("--rounds", 4, "--data-dir", "chain")
+    group = net("--rounds", 4, "--method", "plain", "--data-dir", "chain")
     members = [group.join(number) for number in range(3)]
     members[0].until(lambda: decided(members[0]) >= 2)
     if killed == "devnet":
@@ -98,7 +98,7 @@ def test_one_member_is_cut_off(net):
     Where this machine lets us, it has a network of its own, so that every way is cut;
     elsewhere the ways to it are, and its way to the chain.
     """
-    group = net("--members", 4, "--deadline-seconds", 6, "--rounds", 5)
+    group = net("--members", 4, "--deadline-seconds", 6, "--rounds", 5, "--method", "plain")
     agreement = files.read(group.file)
     chain = urlsplit(group.url).port
     *others, own = (urlsplit(agreement.reach[each]).port for each in agreement.members)

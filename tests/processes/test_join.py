@@ -19,7 +19,8 @@ from colearn.cli.learners import learner_for
 from colearn.ledgers.keys import new_key
 from colearn.ml_interface import ModelFormat, Weights
 
-ROUNDS = ("--rounds", 4)
+PLAIN = ("--method", "plain")
+ROUNDS = ("--rounds", 4, *PLAIN)
 
 
 def state_of(net, number):
@@ -36,7 +37,8 @@ def journal_of(net, number):
 
 def test_three_terminals(net):
     """By the commands that devnet prints, three members learn and end with one model."""
-    group = net(*ROUNDS)
+    group = net("--rounds", 4)
+    assert "Method fast, 4 rounds, vote not-worse, which" in group.devnet.text()
     members = [group.join(number) for number in range(3)]
     assert [each.wait() for each in members] == [0, 0, 0], [each.text() for each in members]
     (model,) = {each.said("finished")[0]["model"] for each in members}
@@ -225,7 +227,7 @@ def test_a_member_is_watched(net):
 
 def test_members_change_the_group(net):
     """Two vote a third out and one takes a new key; from the next round on that is the group."""
-    group = net("--rounds", 200, "--deadline-seconds", 5)
+    group = net("--rounds", 200, *PLAIN, "--deadline-seconds", 5)
     old = files.read(group.file).members
 
     def change(number, *arguments):
@@ -285,7 +287,7 @@ def test_a_fork_goes_on_from_the_last_model(net):
 
 def test_members_with_certificates_meet_over_tls(net):
     """By certificates of their own making, as the guide for members says; nobody else is heard."""
-    group = net("--rounds", 3)
+    group = net("--rounds", 3, *PLAIN)
     agreement = files.read(group.file)
     ports = [free_port() for _ in agreement.members]
     files.write(group.file, replace(agreement, reach={}))
@@ -312,7 +314,7 @@ def test_members_meet_in_a_bucket(net):
 
     What was accepted stays in it, though there is room for nothing else.
     """
-    group = net("--rounds", 3)
+    group = net("--rounds", 3, *PLAIN)
     bucket = (group.folder / "bucket").as_uri()
     options = ["--bucket", bucket, "--spare-mib", 0]
     members = [group.join(number, *options) for number in range(3)]

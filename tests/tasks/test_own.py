@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 
 from colearn import tasks
 from colearn.errors import ConfigError
+from colearn.shares import make_learner
 from colearn.simulation import Settings, resolved, simulate
 from colearn.tasks.own import own_task
 
@@ -42,6 +44,12 @@ def foreign(*, seed, data_dir):
         mli_propose_weights = mli_test_weights = print
         mli_accept_weights = mli_get_current_weights = print
     return Foreign()
+
+def args():
+    return animals(seed=0, data_dir=None)
+
+def broken(*, seed, data_dir):
+    return open("/nowhere/a table")
 """
 
 
@@ -50,6 +58,7 @@ def own(tmp_path, monkeypatch):
     """The user's module, which can be imported."""
     (tmp_path / "users_own.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "users_own", raising=False)
     own_task.cache_clear()
     return importlib.import_module("users_own")
@@ -129,6 +138,51 @@ def test_what_cannot_be_is_one_clear_line(changes, words):
     """A factory or an option that does not do is refused, with what to do instead."""
     with pytest.raises(ConfigError, match=words):
         simulate(Settings(**{"task": "users_own:animals", "learners": 3} | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "args",
+            "raised TypeError: args() got an unexpected keyword argument 'seed' (it must take",
+        ),
+        (
+            "broken",
+            "raised FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/a table'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["demo", "lab", "init"])
+def test_a_factory_that_fails_is_one_clear_line(capsys, tmp_path, command, name, words):
+    """What was called with what, what came of it, and where: no traceback, no file."""
+    trust = ["--trusted"] if command == "init" else []
+    status, out, err = run(capsys, command, f"users_own:{name}", "--rounds", "2", *trust)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"colearn: users_own:{name}, called with seed=0, data_dir=None, {words}")
+    assert ("(users_own.py, line 34)" in err) == (name == "broken")
+    assert [each.name for each in tmp_path.iterdir()] == ["users_own.py"]
+
+
+def test_a_module_that_fails_is_one_clear_line(tmp_path):
+    """Where it cannot even be imported, the error is named, and what wanted the module."""
+    (tmp_path / "users_other.py").write_text("import nowhere_at_all")
+    with pytest.raises(ConfigError, match=r"'users_other'.* raised ModuleNotFoundError: No module"):
+        own_task("users_other:make", None)
+
+
+def test_what_the_package_says_of_a_factorys_mistake_stands(own, monkeypatch):
+    """Errors of this package tell all already, in one line."""
+    monkeypatch.setattr(own, "animals", lambda **_: tasks.get("nothing"))
+    with pytest.raises(ConfigError, match="^no task is called 'nothing'"):
+        own_task("users_own:animals", None)
+
+
+@pytest.mark.parametrize("name", ["seed", "data_dir"])
+def test_an_option_cannot_be_what_a_factory_is_given_anyway(name):
+    """Seed and folder are not an experiment's to say twice."""
+    with pytest.raises(ConfigError, match=f"option {name} is refused: users_own:animals is given"):
+        make_learner("users_own:animals", options={name: 3}, seed=0, share=(0, 1))
 
 
 def test_private_learners_are_refused(own, monkeypatch):

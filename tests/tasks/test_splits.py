@@ -131,6 +131,16 @@ def test_too_many_or_too_few_learners(text: str, learners: int, words: str) -> N
         share_out(text, learners=learners)
 
 
+@pytest.mark.parametrize(
+    ("samples", "ends"),
+    [(9, "give 50 or more"), (45, "give 50 or more, or take at most 4 learners")],
+)
+def test_too_few_samples(samples: int, ends: str) -> None:
+    """The message says how many are needed, and never that nobody is to learn."""
+    with pytest.raises(ConfigError, match=f"{ends}$"):
+        share_out("iid", labels=np.zeros(samples, dtype=np.int64), learners=5)
+
+
 def test_a_split_that_starves_a_learner_says_what_to_change() -> None:
     """Skew that leaves somebody with next to nothing is refused, not handed out."""
     with pytest.raises(ConfigError, match=r"larger number than 0\.001, or fewer than 20 learners"):

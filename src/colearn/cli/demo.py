@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +29,8 @@ from colearn.simulation import (
     simulate,
 )
 from colearn.tracking import Tracker, comparison_numbers, numbers_of, tracker
+
+_log = logging.getLogger(__name__)
 
 
 def demo(
@@ -72,8 +75,9 @@ def demo(
         untrusted: Members do not trust each other.
         threshold: Share of the voters that more than must approve, such as 1/2 or 0.6.
         vote: When a member approves: loss or accuracy, if that is strictly better;
-            not-worse, unless the loss is clearly worse; class-veto, the same in every
-            class. By default loss under plain, and else not-worse.
+            not-worse, unless the loss is clearly worse, so that what is no better passes,
+            too; class-veto, the same in every class. By default loss under plain, and
+            else not-worse.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
             unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
             unequal sizes).
@@ -108,6 +112,8 @@ def demo(
         privacy=privacy,
     )
     settings = resolved(settings)
+    if untrusted and method is not None:
+        _log.warning("--untrusted changes nothing, as --method %s names the method", method)
     folder = new_folder(out, task.replace(":", "-"))
     with removed_on_failure(folder):
         files.write_settings(folder, msgspec.structs.asdict(settings))

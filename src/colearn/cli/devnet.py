@@ -12,17 +12,16 @@ from pathlib import Path
 import msgspec
 
 from colearn import experiment as files
-from colearn import tasks
 from colearn.cli.ending import Ending, terminated_cleanly
+from colearn.cli.experiments import chosen, drawn_up
 from colearn.cli.keyfile import unlock
-from colearn.cli.options import Account, Whole
+from colearn.cli.options import UNSAID, Account, Trust, Whole
 from colearn.drivers import Chain, deploy, make_folder
 from colearn.errors import ConfigError, LedgerError
 from colearn.experiment import Agreement
 from colearn.ledgers.anvil import Anvil
 from colearn.ledgers.keys import new_key, write_key
-from colearn.records import PLAIN, Rule
-from colearn.shares import make_learner
+from colearn.records import Rule
 
 EXPERIMENT_FILE = "experiment.toml"
 _BLOCK_SECONDS = 1
@@ -36,7 +35,8 @@ def devnet(
     *,
     members: Whole = 3,
     rounds: Whole | None = None,
-    method: str = PLAIN,
+    trust: Trust = UNSAID,
+    method: str | None = None,
     deadline_seconds: Whole = 120,
     out: Path = Path("devnet"),
     data_dir: Path | None = None,
@@ -50,8 +50,10 @@ def devnet(
     Args:
         task: A task, see colearn tasks.
         members: How many.
-        rounds: By default what suits the task.
-        method: How new weights are made from the old.
+        rounds: By default what suits task and method.
+        trust: Whether the members trust each other; they do if nothing is said.
+        method: How new weights are made from the old, whatever is said of trust; if nothing
+            is said, as among members that trust each other.
         deadline_seconds: Time that proposer and voters have.
         out: Folder for keys, experiment and chain.
         data_dir: Folder for the chain, where it is to be another.
@@ -63,7 +65,8 @@ def devnet(
             f"{_BLOCK_SECONDS} s here, so take {_LEAST_SECONDS} or more"
         )
     if not (out / EXPERIMENT_FILE).exists():
-        _make(task, members, rounds, deadline_seconds, out, method=method)
+        trusted = trust.said is not False
+        _make(task, members, rounds, deadline_seconds, out, trusted=trusted, method=method)
     agreement = files.read(out / EXPERIMENT_FILE)
     folder = out if data_dir is None else data_dir
     make_folder(folder)
@@ -78,7 +81,14 @@ def devnet(
 
 
 def _make(
-    task: str, members: int, rounds: int | None, deadline_seconds: int, out: Path, *, method: str
+    task: str,
+    members: int,
+    rounds: int | None,
+    deadline_seconds: int,
+    out: Path,
+    *,
+    trusted: bool,
+    method: str | None,
 ) -> None:
     """Make keys, experiment and M₀, or leave nothing."""
     try:
@@ -94,13 +104,12 @@ def _make(
         keys = [new_key() for _ in range(members)]
         for number, key in enumerate(keys, start=1):
             write_key(key, _keystore(out, number), passphrase)
-        agreement, initial = files.draw_up(
-            make_learner(task, options={}, seed=0, share=(0, members)),
-            task=task,
-            rounds=rounds or tasks.get(task).rounds,
-            seed=0,
-            members=tuple(key.address for key in keys),
+        agreement, initial = drawn_up(
+            task,
+            trusted=trusted,
             method=method,
+            rounds=rounds,
+            members=tuple(key.address for key in keys),
             rule=Rule(propose_seconds=deadline_seconds, vote_seconds=deadline_seconds),
         )
         files.write(out / EXPERIMENT_FILE, agreement, initial)
@@ -139,6 +148,7 @@ def _free_urls(count: int) -> list[str]:
 
 def _say(agreement: Agreement, out: Path, url: str) -> None:
     print(f"A chain at {url}, with the experiment {agreement.experiment_digest[:10]} on it.")
+    print(f"{chosen(agreement)}.")
     print("Type each of these in a terminal of its own:\n")
     for number in range(1, len(agreement.members) + 1):
         print(

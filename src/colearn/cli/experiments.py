@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from colearn import experiment as files
 from colearn.cli.governance import check_governance, usual_governance
-from colearn.cli.options import Each, Whole
+from colearn.cli.options import UNSAID, Each, Trust, Whole
 from colearn.errors import ConfigError
+from colearn.experiment import Agreement
 from colearn.privacy.config import check_name
 from colearn.records import MAX_MEMBERS_ON_CHAIN, Rule, fraction
 
@@ -22,7 +21,7 @@ def init(
     /,
     *,
     member: Annotated[tuple[str, ...], Each] = (),
-    trusted: Annotated[bool | None, Parameter(name="--trusted", negative="--untrusted")] = None,
+    trust: Trust = UNSAID,
     rounds: Whole | None = None,
     seed: Whole = 0,
     method: str | None = None,
@@ -48,9 +47,7 @@ def init(
             that makes a learner.
         member: A member's address, as colearn keys new prints it; once for each, in
             the order in which they propose. They can be filled in later.
-        trusted: Whether the members trust each other: say which, for the method
-            follows from it. If they do, fast; if somebody may lie, shield; plain for
-            a model that cannot be merged, such as a forest.
+        trust: Whether the members trust each other.
         rounds: How many; by default what suits task and method.
         seed: Seed of M₀ and of everybody's training.
         method: How new weights are made from the old, whatever is said of trust.
@@ -68,25 +65,19 @@ def init(
             proposer, so that a round's cost does not grow with their number; 0 for all.
         option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
-            default what suits the method.
+            default loss under plain, which approves only what is better; else not-worse,
+            which approves what is no better, too.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
             every member's learner is to hide single records by.
         data_dir: Folder of your data, where the task takes one.
         out: The file to write.
     """
-    from colearn import tasks  # noqa: PLC0415 - brings scikit-learn with it
-    from colearn.methods import method_for  # noqa: PLC0415
-    from colearn.shares import make_learner  # noqa: PLC0415
-    from colearn.tasks.own import is_factory  # noqa: PLC0415
-
     if out.exists():
         raise ConfigError(f"{out} exists already: name another file with --out, or remove it")
-    if trusted is None and method is None:
+    if trust.said is None and method is None:
         raise ConfigError(
             "do the members trust each other? say --trusted or --untrusted, or name a --method"
         )
-    if privacy is not None:
-        check_name(privacy)
     share = fraction("threshold", threshold)
     rule = Rule(
         threshold=share,
@@ -101,40 +92,21 @@ def init(
         committee=committee,
     )
     check_governance(rule)
-    options = dict(map(_option, option))
-    if not is_factory(task):
-        framework = options.get("learner")
-        chosen = tasks.suited(
-            tasks.get(task, None if framework is None else str(framework)),
-            trusted=bool(trusted),
-            method=method,
-            rounds=rounds,
-        )
-        method, rounds = chosen.method, chosen.rounds
-        options.setdefault("vote", chosen.vote)
-    elif rounds is None:
-        raise ConfigError(f"how many rounds is {task} to learn? say --rounds")
-    learner = make_learner(
-        task, options=options, seed=seed, share=(0, max(2, len(member))), data_dir=data_dir
-    )
-    if method is None:
-        merges = not files.schema_of(learner).bounds
-        method = method_for(merges=merges, trusted=bool(trusted))
-    agreement, initial = files.draw_up(
-        learner,
-        task=task,
+    agreement, initial = drawn_up(
+        task,
+        trusted=bool(trust.said),
+        method=method,
         rounds=rounds,
         seed=seed,
         members=_addresses(member) if member else (),
         rule=rule,
-        method=method,
-        options=options,
+        options=dict(map(_option, option)),
         privacy=privacy,
+        data_dir=data_dir,
     )
     files.write(out, agreement, initial)
     print(f"{out}\n{files.weights_beside(out)}")
-    vote = f", vote {options['vote']}" if not is_factory(task) else ""
-    print(f"\nMethod {method}{vote}, {rounds} rounds")
+    print(f"\n{chosen(agreement)}")
     if member:
         print(f"\nThe experiment is {agreement.experiment_digest}")
     else:
@@ -142,6 +114,77 @@ def init(
         print("  colearn keys new FILE")
     print("\nThen put it on a chain, and give both files to every member:")
     print(f"  colearn deploy {out} --rpc URL --key FILE")
+
+
+def drawn_up(
+    task: str,
+    *,
+    trusted: bool,
+    method: str | None,
+    rounds: int | None,
+    members: tuple[str, ...],
+    rule: Rule,
+    seed: int = 0,
+    options: Mapping[str, str | int | float | bool] | None = None,
+    privacy: str | None = None,
+    data_dir: Path | None = None,
+) -> tuple[Agreement, bytes]:
+    """Write down an experiment, with what suits task and members where None is given.
+
+    Returns:
+        The agreement, and M₀'s canonical bytes.
+
+    Raises:
+        ConfigError: Something here cannot be used.
+    """
+    from colearn import tasks  # noqa: PLC0415 - brings scikit-learn with it
+    from colearn.methods import method_for  # noqa: PLC0415
+    from colearn.shares import make_learner  # noqa: PLC0415
+    from colearn.tasks.own import is_factory  # noqa: PLC0415
+
+    if privacy is not None:
+        check_name(privacy)
+    options = dict(options or {})
+    if not is_factory(task):
+        framework = options.get("learner")
+        suited = tasks.suited(
+            tasks.get(task, None if framework is None else str(framework)),
+            trusted=trusted,
+            method=method,
+            rounds=rounds,
+        )
+        method, rounds = suited.method, suited.rounds
+        options.setdefault("vote", suited.vote)
+    elif rounds is None:
+        raise ConfigError(f"how many rounds is {task} to learn? say --rounds")
+    learner = make_learner(
+        task, options=options, seed=seed, share=(0, max(2, len(members))), data_dir=data_dir
+    )
+    if method is None:
+        method = method_for(merges=not files.schema_of(learner).bounds, trusted=trusted)
+    return files.draw_up(
+        learner,
+        task=task,
+        rounds=rounds,
+        seed=seed,
+        members=members,
+        rule=rule,
+        method=method,
+        options=options,
+        privacy=privacy,
+    )
+
+
+def chosen(agreement: Agreement) -> str:
+    """Method, rounds and vote, and what the vote lets pass."""
+    from colearn.tasks.own import is_factory  # noqa: PLC0415 - brings scikit-learn with it
+
+    said = f"Method {agreement.method}, {agreement.rounds} rounds"
+    if is_factory(agreement.task):
+        return said
+    vote = agreement.options.get("vote", "loss")
+    lenient = ", which approves what is no better, too (loss is strict)"
+    return f"{said}, vote {vote}{lenient if vote == 'not-worse' else ''}"
 
 
 def _option(text: str) -> tuple[str, str | int | float | bool]:

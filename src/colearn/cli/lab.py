@@ -61,7 +61,8 @@ def lab(
             as many times more rounds. By default what suits the task.
         threshold: Share of the voters that more than must approve, such as 1/2 or 0.6.
         vote: When a member approves, in all methods: loss, accuracy, not-worse or
-            class-veto. By default loss under plain, and else not-worse.
+            class-veto. By default loss under plain, and else not-worse, which approves
+            what is no better, too.
         split: How the samples are shared out: iid, dirichlet:A (the smaller A, the more
             unequal), classes:K (each learner has K classes) or sizes:A (equal classes,
             unequal sizes).

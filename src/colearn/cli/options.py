@@ -63,6 +63,35 @@ USUAL = Trial()
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Trust:
+    """Whether the members trust each other, which the method follows from.
+
+    Attributes:
+        trusted: The members trust each other: fast, or plain for a model that cannot be
+            merged, such as a forest.
+        untrusted: Somebody among them may lie: shield, or plain for such a model.
+    """
+
+    trusted: Annotated[bool, Each] = False
+    untrusted: Annotated[bool, Each] = False
+
+    @property
+    def said(self) -> bool | None:
+        """Whether they do; None if neither is said.
+
+        Raises:
+            ConfigError: Both are.
+        """
+        if self.trusted and self.untrusted:
+            raise ConfigError("--trusted and --untrusted contradict each other: say one of them")
+        return self.trusted if self.trusted or self.untrusted else None
+
+
+UNSAID = Trust()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Node:
     """How a command reaches the experiment's chain.
 

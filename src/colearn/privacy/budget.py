@@ -87,6 +87,10 @@ class Budget:
             self._make_or_check(fingerprint)
         self._testify()
 
+    def telling(self, what: str) -> str:
+        """What is to be told of the data, with the file that accounts for it named first."""
+        return what if self._path is None else f"budget {self._path}: {what}"
+
     @property
     def secret(self) -> bytes:
         """32 random bytes that only this budget knows, the same each time it is opened."""

@@ -129,7 +129,7 @@ class PrivateVotes:
         self._spent = False
         budget.foresee(VOTES, Event(self.sigma), max(1, config.votes - budget.charges(VOTES)))
         if warning := swamped(self.sigma, records):
-            _log.warning("%s", warning)
+            _log.warning("%s", budget.telling(warning))
 
     def vote(self, key: str, losses: Callable[[], Losses]) -> bool | None:
         """Vote, alike whenever asked for the same; abstain once the budget is spent.
@@ -141,7 +141,8 @@ class PrivateVotes:
         try:
             kept = self._budget.charge(VOTES, f"vote/{key}", Event(self.sigma))
         except BudgetSpent as reason:
-            self._spent = _tell_once(self._spent, f"abstaining from here on: {reason}")
+            told = self._budget.telling(f"abstaining from here on: {reason}")
+            self._spent = _tell_once(self._spent, told)
             return None
         if kept is None:
             approved = noisy_vote(*losses(), sigma=self.sigma, margin=self._margin)
@@ -195,12 +196,12 @@ class PrivateTraining:
         try:
             kept = self._budget.charge(TRAIN, f"train/{key}", self.plan.event)
         except BudgetSpent as reason:
-            self._spent = _tell_once(
-                self._spent,
+            told = self._budget.telling(
                 f"proposing no more: {reason}; trainings charged: {self._budget.charges(TRAIN)}, "
                 f"planned: releases={self._releases}; Privacy(releases=...) takes how many there "
-                "will be",
+                "will be"
             )
+            self._spent = _tell_once(self._spent, told)
             return None
         if kept is None:
             kept = self._budget.release(f"train/{key}", train(self.plan))

@@ -18,9 +18,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from colearn.errors import ConfigError
+from colearn.errors import ColearnError, ConfigError
 from colearn.learners.base import FrameworkLearner, Samples
-from colearn.learners.supervised import SupervisedLearner
+from colearn.learners.supervised import SupervisedLearner, one_line
 from colearn.ml_interface import MachineLearningInterface
 from colearn.tasks.datasets import Dataset, set_apart
 from colearn.tasks.registry import Task
@@ -39,13 +39,23 @@ def is_factory(task: str) -> bool:
     return ":" in task
 
 
-def made(name: str, **arguments: Any) -> MachineLearningInterface:
+def made(name: str, /, **arguments: Any) -> MachineLearningInterface:
     """Call a factory.
 
     Raises:
-        ConfigError: There is none of that name, or what it makes is no learner.
+        ConfigError: There is none of that name, it raised an error that is none of this
+            package's, or what it makes is no learner.
     """
-    learner = _factory(name)(**arguments)
+    factory = _factory(name)
+    try:
+        learner = factory(**arguments)
+    except ColearnError:
+        raise
+    except Exception as reason:
+        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        raise ConfigError(
+            f"{name}, called with {given}, raised {_told(reason)} ({_where(reason)})"
+        ) from reason
     missing = [each for each in _METHODS if not callable(getattr(learner, each, None))]
     if missing:
         raise ConfigError(
@@ -61,17 +71,33 @@ def _factory(name: str) -> Callable[..., object]:
         sys.path.insert(0, "")  # as `python -m` does: the module may lie in this folder
     try:
         found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as reason:
-        if reason.name != module_name.partition(".")[0]:
-            raise
+    except ColearnError:
+        raise
+    except Exception as reason:
+        if isinstance(reason, ModuleNotFoundError) and reason.name == module_name.partition(".")[0]:
+            raise ConfigError(
+                f"there is no module {module_name!r}, which {name} is to come from: "
+                "run this in its folder, or install it"
+            ) from None
         raise ConfigError(
-            f"there is no module {module_name!r}, which {name} is to come from: "
-            "run this in its folder, or install it"
-        ) from None
+            f"the module {module_name!r}, which {name} is to come from, raised {_told(reason)}"
+        ) from reason
     factory = getattr(found, attribute, None)
     if not callable(factory):
         raise ConfigError(f"{found.__file__} has no function {attribute!r}: check {name}")
     return cast("Callable[..., object]", factory)
+
+
+def _told(reason: Exception) -> str:
+    return f"{type(reason).__name__}: {one_line(reason)}"
+
+
+def _where(reason: Exception) -> str:
+    """The line of the factory that an error came through, if it was called at all."""
+    inside = reason.__traceback__ and reason.__traceback__.tb_next
+    if inside is None:
+        return "it must take these by name"
+    return f"{Path(inside.tb_frame.f_code.co_filename).name}, line {inside.tb_lineno}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

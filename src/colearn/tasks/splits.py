@@ -165,7 +165,9 @@ def _check_enough(samples: int, learners: int) -> None:
     if learners < 1:
         raise ConfigError(f"{learners} learners cannot learn: take at least 1")
     if samples < MIN_SAMPLES * learners:
+        enough_for = samples // MIN_SAMPLES
+        fewer = f", or take at most {enough_for} learners" if enough_for > 1 else ""
         raise ConfigError(
-            f"{learners} learners are too many for {samples} samples, as each needs "
-            f"{MIN_SAMPLES}: take at most {samples // MIN_SAMPLES}"
+            f"{learners} learners are too many for {samples} samples to train and vote with, as "
+            f"each needs {MIN_SAMPLES}: give {MIN_SAMPLES * learners} or more{fewer}"
         )
