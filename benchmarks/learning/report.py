@@ -164,7 +164,7 @@ def _longest(names: list[str], cells: Mapping[str, Cell]) -> list[str]:
 def _trainings(cell: Cell) -> float:
     """How many members train in a round."""
     members = cell.committee + 1 if cell.committee else cell.learners
-    return (1 - cell.absent) * members if find(cell.method).all_train else 1.0
+    return (1 - cell.absent) * members if find(cell.method, cell.liars).all_train else 1.0
 
 
 def _models_moved(cell: Cell) -> float:

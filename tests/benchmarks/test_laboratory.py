@@ -76,6 +76,38 @@ def test_attackers_may_choose_whom_they_merge(laboratory, cell):
     assert chosen["curve"] != all_merged["curve"]
 
 
+def test_attackers_vote_as_their_cell_says(laboratory, cell):
+    """Against most honest votes, for each other alone, or as the first honest member does."""
+    *_, play = laboratory
+    attacked = replace(cell, attack="label-flip", liars=0.4)
+    run = play.Run(attacked, 0)
+    liar = min(run.liars)
+    honest = min(set(range(5)) - run.liars)
+    votes = {}
+    for ballots in ("contrary", "colluding", "copied"):
+        run.cell = replace(attacked, ballots=ballots)
+        votes[ballots] = [
+            run._ballot(seen, proposer)
+            for seen in ([False, True, True], [False, False, True])
+            for proposer in (liar, honest)
+        ]
+    assert votes == {
+        "contrary": [False, False, True, True],
+        "colluding": [True, False, True, False],
+        "copied": [False] * 4,
+    }
+
+
+def test_those_who_are_told_hear_the_truth(laboratory, cell):
+    """Multi-Krum leaves out as many as do lie, not one share for all cells."""
+    *_, play = laboratory
+    few, many = (
+        play.play(replace(cell, method="multi-krum-told", attack="noise", liars=liars), 0)
+        for liars in (0.2, 0.4)
+    )
+    assert few["curve"] != many["curve"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -120,3 +152,15 @@ def test_the_best_solo_is_beaten_seed_by_seed(laboratory):
     leads = [row.get("least lead") for row in report.rows(results)]
     assert leads == [None, pytest.approx(-2), None]
     assert "| -2.00 |" in report.markdown(results)
+
+
+def test_every_cell_can_be_compared_at_equal_cost(laboratory):
+    """Rounds, trainings and bytes of each method are known, so that no table breaks off."""
+    report, _, cells, _ = laboratory
+    results = {
+        name: {0: {"curve": [0.5] * (cell.rounds + 1), "accepted": 1, "seconds": 1}}
+        for name, cell in cells.CELLS.items()
+    }
+    table = report.equal(results, cells.CELLS)
+    groups = {line[2 : line.find(",")] for line in table.splitlines()}
+    assert {"skew", "attack", "half-absent", "ballots"} <= groups
