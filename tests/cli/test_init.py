@@ -160,6 +160,10 @@ def test_init_takes_a_factory(capsys, tmp_path):
     [
         (["digits"], "say --trusted or --untrusted"),
         (["digits", "--trusted", "--untrusted"], "contradict each other: say one of them"),
+        (
+            ["iris", "--trusted", "--privacy", "standard"],
+            "ForestLearner cannot train privately, never",
+        ),
         (["digits", "--trusted", "--privacy", "lax"], "no privacy is called 'lax'"),
         (["digits", "--method", "fastest"], "no method is called 'fastest'"),
         (["digit", "--trusted"], "did you mean digits"),

@@ -12,7 +12,6 @@ from colearn.cli.governance import check_governance, usual_governance
 from colearn.cli.options import UNSAID, Each, Trust, Whole
 from colearn.errors import ConfigError
 from colearn.experiment import Agreement
-from colearn.privacy.config import check_name
 from colearn.records import MAX_MEMBERS_ON_CHAIN, Rule, fraction
 
 
@@ -136,14 +135,14 @@ def drawn_up(
 
     Raises:
         ConfigError: Something here cannot be used.
+        UnsupportedModel: No member could train the model privately.
     """
     from colearn import tasks  # noqa: PLC0415 - brings scikit-learn with it
+    from colearn.learners.protectable import protectable  # noqa: PLC0415
     from colearn.methods import method_for  # noqa: PLC0415
     from colearn.shares import make_learner  # noqa: PLC0415
     from colearn.tasks.own import is_factory  # noqa: PLC0415
 
-    if privacy is not None:
-        check_name(privacy)
     options = dict(options or {})
     if not is_factory(task):
         framework = options.get("learner")
@@ -160,6 +159,8 @@ def drawn_up(
     learner = make_learner(
         task, options=options, seed=seed, share=(0, max(2, len(members))), data_dir=data_dir
     )
+    if privacy is not None:
+        protectable(learner, privacy)
     if method is None:
         method = method_for(merges=not files.schema_of(learner).bounds, trusted=trusted)
     return files.draw_up(

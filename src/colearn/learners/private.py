@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colearn.errors import UnsupportedModel
-from colearn.learners.base import FrameworkLearner
+from colearn.learners.protectable import check_private_training, protectable
 from colearn.ml_interface import ErrorCodes, ProposedWeights, Weights
-from colearn.privacy.config import check_name, planned_releases, planned_votes, preset
+from colearn.privacy.config import planned_releases, planned_votes, preset
 from colearn.privacy.guard import Guard, NoisySteps, PrivateTraining, PrivateVotes
 from colearn.privacy.noise import secret_generator
 from colearn.records import Digest, digest_of
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from colearn.learners.base import Samples
+    from colearn.learners.base import FrameworkLearner, Samples
     from colearn.ml_interface import MachineLearningInterface
     from colearn.privacy.config import Privacy
     from colearn.protocols import Tensors
@@ -57,16 +56,11 @@ def protect(
         BudgetError: The budget's file cannot be used.
         LearnerError: There are too few records.
     """
-    check_name(name)
-    if not isinstance(learner, FrameworkLearner):
-        raise UnsupportedModel(
-            f"privacy {name!r} is refused for a {type(learner).__name__}: only learners built on "
-            "colearn.learners.base.FrameworkLearner can be protected from outside"
-        )
-    if learner.privacy is not None:
+    own = protectable(learner, name)
+    if own.privacy is not None:
         return
-    samples = len(learner.train_samples[0]) + len(learner.vote_samples[0])
-    learner.protect(
+    samples = len(own.train_samples[0]) + len(own.vote_samples[0])
+    own.protect(
         preset(
             name,
             samples=samples,
@@ -84,8 +78,8 @@ def guard(learner: FrameworkLearner, privacy: Privacy, parts: Sequence[Samples])
     Raises:
         UnsupportedModel: It cannot train privately, or cannot tell its records apart.
     """
-    if privacy.train is not None and (reason := learner.no_private_training()):
-        raise UnsupportedModel(f"{type(learner).__name__} cannot train privately, {reason}")
+    if privacy.train is not None:
+        check_private_training(learner)
     records = learner.joined(parts)
     made = Guard(
         privacy, learner.digests(records), steps=learner.steps, batch_size=learner.batch_size

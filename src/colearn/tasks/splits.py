@@ -168,6 +168,6 @@ def _check_enough(samples: int, learners: int) -> None:
         enough_for = samples // MIN_SAMPLES
         fewer = f", or take at most {enough_for} learners" if enough_for > 1 else ""
         raise ConfigError(
-            f"{learners} learners are too many for {samples} samples to train and vote with, as "
-            f"each needs {MIN_SAMPLES}: give {MIN_SAMPLES * learners} or more{fewer}"
+            f"{learners} learners are too many for {samples} samples, those to test with not "
+            f"counted, as each needs {MIN_SAMPLES}: give {MIN_SAMPLES * learners} or more{fewer}"
         )
