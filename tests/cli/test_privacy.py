@@ -11,6 +11,7 @@ from colearn.cli import app
 from colearn.cli.learners import protected
 from colearn.errors import BudgetError, ConfigError, UnsupportedModel
 from colearn.ml_interface import Weights
+from colearn.privacy.config import planned_releases, planned_votes
 from colearn.shares import make_learner
 from colearn.simulation import Settings, simulate
 
@@ -53,6 +54,29 @@ def test_join_runs_with_it(agreement, tmp_path):
     assert learner.privacy.votes.epsilon == 2.0
     assert learner.mli_propose_weights().training_summary.dp_budget.consumed_epsilon > 0
     assert (tmp_path / "me" / "budget.sqlite").exists()
+
+
+def test_a_committee_is_planned_for(agreement, tmp_path):
+    """Whoever joins, or is simulated, adds the noise of the rounds that it is drawn for."""
+    rule = msgspec.structs.replace(agreement.rule, committee=2)
+    members = tuple("abcdefghij")
+    few = msgspec.structs.replace(agreement, rule=rule, members=members, rounds=200, method="fast")
+    learner = cancer()
+    protected(few, learner, None, tmp_path / "budget.sqlite")
+    settings = Settings(
+        task="breast-cancer",
+        learners=10,
+        rounds=200,
+        split="iid",
+        committee=2,
+        privacy="standard",
+    )
+    simulation = simulate(settings)
+    with simulation.collective:
+        simulated = simulation.learners.values()
+    for each in (learner, *simulated):
+        assert each.privacy.releases == planned_releases(200, 10, all_train=True, committee=2) < 90
+        assert each.privacy.votes.votes == planned_votes(200, 10, 2) < 70
 
 
 def test_a_member_chooses_for_itself(agreement, tmp_path):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
+from colearn.committee import voters, workers
 from colearn.errors import BudgetError, ConfigError
 from colearn.ml_interface import DiffPrivConfig
 from colearn.privacy.accounting import Event, epsilon
@@ -16,10 +18,12 @@ from colearn.privacy.config import (
     VotePrivacy,
     default_witness,
     planned_releases,
+    planned_votes,
     preset,
     unprotected,
 )
 from colearn.privacy.guard import Guard
+from colearn.records import Rule
 
 X, Y = np.random.default_rng(0).normal(size=(1_000, 3)), np.zeros(1_000)
 DIGESTS = record_digests(X, Y)
@@ -85,6 +89,41 @@ def test_planned_releases():
     assert planned_releases(60, 5, all_train=False) == 12
     assert planned_releases(61, 5, all_train=False) == 13
     assert planned_releases(61, 5, all_train=True) == 61
+    assert planned_releases(61, 5, all_train=False, committee=2) == 13
+    assert [planned_votes(rounds, 5) for rounds in (1, 60, 61)] == [1, 48, 49]
+
+
+@pytest.mark.parametrize(("rounds", "members", "committee"), [(40, 20, 5), (900, 9, 2), (7, 4, 2)])
+def test_a_committee_is_planned_for_by_the_quantile(rounds, members, committee):
+    """The least number of draws that chance exceeds once in 1,000, as scipy has it, and turns."""
+    chance, turns = committee / (members - 1), -(-rounds // members)
+    releases = planned_releases(rounds, members, all_train=True, committee=committee)
+    assert releases == turns + binom.ppf(0.999, rounds - turns, chance)
+    most = rounds - rounds // members
+    assert planned_votes(rounds, members, committee) == binom.ppf(0.999, most, chance) <= most
+
+
+@pytest.mark.parametrize("committee", [0, 4, 9])
+def test_a_committee_of_all_is_planned_for_as_all(committee):
+    """Who is drawn for certain works in every round."""
+    assert planned_releases(61, 5, all_train=True, committee=committee) == 61
+    assert planned_votes(61, 5, committee) == 49
+
+
+def test_members_of_a_committee_stay_within_the_plan():
+    """Over real draws, what is planned suffices for all but a few in a thousand members."""
+    rounds, members, rule = 60, 20, Rule(committee=5)
+    releases = planned_releases(rounds, members, all_train=True, committee=rule.committee)
+    votes = planned_votes(rounds, members, rule.committee)
+    trained, voted = [], []
+    for run in range(100):
+        seed = f"{run:064x}"
+        for counts, asked in ((trained, workers), (voted, voters)):
+            drawn = [asked(rule, seed, number, members) for number in range(rounds)]
+            counts += [sum(bits >> place & 1 for bits in drawn) for place in range(members)]
+    for counts, planned in ((trained, releases), (voted, votes)):
+        assert sum(count > planned for count in counts) <= 0.003 * len(counts)
+        assert max(counts) >= planned - 2, "no more noise than is needed"
 
 
 def test_unprotected_says_what_is_open(tmp_path):

@@ -76,6 +76,7 @@ def protected(
             rounds=agreement.rounds,
             members=len(agreement.experiment.members),
             all_train=method(agreement.method).all_train,
+            committee=agreement.rule.committee,
             budget=budget,
         )
     return unprotected(getattr(learner, "privacy", None))

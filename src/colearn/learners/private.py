@@ -34,6 +34,7 @@ def protect(
     rounds: int,
     members: int,
     all_train: bool,
+    committee: int,
     budget: Path | None = None,
     witness: Path | None = None,
 ) -> None:
@@ -47,6 +48,7 @@ def protect(
         rounds: How many the experiment takes.
         members: How many take part.
         all_train: Whether its method has all members train in each round.
+        committee: How many members are drawn to vote and train in each round; 0 for all.
         budget: As in `Privacy`.
         witness: As in `Privacy`.
 
@@ -64,8 +66,8 @@ def protect(
         preset(
             name,
             samples=samples,
-            releases=planned_releases(rounds, members, all_train=all_train),
-            votes=planned_votes(rounds, members),
+            releases=planned_releases(rounds, members, all_train=all_train, committee=committee),
+            votes=planned_votes(rounds, members, committee),
             budget=budget,
             witness=witness,
         )

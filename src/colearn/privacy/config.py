@@ -15,6 +15,7 @@ PRESETS = {"standard": (8.0, 2.0), "strict": (3.0, 1.0)}
 
 _MAX_DELTA = 1e-5
 _VOTES = 100
+_BEYOND = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +124,40 @@ def check_name(name: str) -> None:
         raise ConfigError(f"no privacy is called {name!r}; choose {' or '.join(PRESETS)}")
 
 
-def planned_releases(rounds: int, members: int, *, all_train: bool) -> int:
+def planned_releases(rounds: int, members: int, *, all_train: bool, committee: int = 0) -> int:
     """How often a member's training is released in that many rounds.
 
     Its turn comes once in ``members`` rounds; under a method by which all train, it
     releases an update in each. A rejected proposal counts: it was published.
+
+    Where ``committee`` members are drawn for each round, chance says how often it is one of
+    them: planned is what it stays within but for a chance of 1 in 1,000. Beyond that the
+    budget is spent, and it passes.
     """
-    return rounds if all_train else -(-rounds // members)
+    turns = -(-rounds // members)
+    return turns + _asked(rounds - turns, members, committee) if all_train else turns
 
 
-def planned_votes(rounds: int, members: int) -> int:
-    """How often a member votes in that many rounds: in all but those it proposes in."""
-    return max(1, rounds - rounds // members)
+def planned_votes(rounds: int, members: int, committee: int = 0) -> int:
+    """How often a member votes in that many rounds: in all but those it proposes in.
+
+    Where a committee is drawn, as in `planned_releases`; beyond that it abstains.
+    """
+    return max(1, _asked(rounds - rounds // members, members, committee))
+
+
+def _asked(rounds: int, members: int, committee: int) -> int:
+    """How many of so many rounds of others ask for a member, but for a chance of `_BEYOND`."""
+    others = members - 1
+    if not 0 < committee < others:
+        return rounds
+    drawn, left = math.log(committee / others), math.log(1 - committee / others)
+    count, within = -1, 0.0
+    while within < 1 - _BEYOND:  # the binomial distribution, from 0 on
+        count += 1
+        ways = math.lgamma(rounds + 1) - math.lgamma(count + 1) - math.lgamma(rounds - count + 1)
+        within += math.exp(ways + count * drawn + (rounds - count) * left)
+    return count
 
 
 def default_witness(fingerprint: str) -> Path:
