@@ -16,7 +16,7 @@ import numpy as np
 
 from colearn.errors import MissingExtra
 from colearn.learners.supervised import one_line
-from colearn.privacy.noise import gaussian
+from colearn.privacy.noise import fill
 
 try:
     import jax
@@ -201,10 +201,10 @@ def noisy_mean(sums: Tree, noise: Any, size: Any) -> Tree:
 def _noise(like: Tree, plan: NoisySteps, rng: np.random.Generator) -> NDArray[np.floating]:
     leaves = jax.tree.leaves(like)
     numbers = sum(leaf.size for leaf in leaves)
-    drawn = gaussian(rng, (numbers,), np.result_type(*(leaf.dtype for leaf in leaves)))
-    scaled = _empty(drawn.shape, drawn.dtype)
-    np.multiply(drawn, plan.deviation, out=scaled)
-    return scaled
+    drawn = _empty((numbers,), np.result_type(*(leaf.dtype for leaf in leaves)))
+    fill(drawn, rng)
+    drawn *= plan.deviation
+    return drawn
 
 
 def _parts(samples: Samples, rows: int, rng: np.random.Generator) -> Iterator[Part]:

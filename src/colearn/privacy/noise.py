@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from fractions import Fraction
-from math import isqrt, prod
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,12 +41,19 @@ def gaussian(
         shape: Of the array.
         dtype: Of what it is added to.
     """
-    if np.dtype(dtype) == np.float64:
-        return np.asarray(rng.standard_normal(shape))
-    drawn = np.empty(prod(shape), np.float32)
-    for start in range(0, drawn.size, _AT_ONCE):
-        _fill(drawn[start : start + _AT_ONCE], rng)
-    return drawn.reshape(shape)
+    drawn = np.empty(shape, dtype)
+    fill(drawn, rng)
+    return drawn
+
+
+def fill(drawn: NDArray[np.floating], rng: np.random.Generator) -> None:
+    """Draw into an array of float32 or float64, contiguous, as `gaussian` does."""
+    if drawn.dtype == np.float64:
+        rng.standard_normal(out=drawn)
+        return
+    flat = drawn.reshape(-1)
+    for start in range(0, flat.size, _AT_ONCE):
+        _fill(flat[start : start + _AT_ONCE], rng)
 
 
 def _fill(drawn: NDArray[np.float32], rng: np.random.Generator) -> None:
