@@ -14,8 +14,8 @@ from colearn import tasks
 from colearn.errors import ConfigError, InvalidRule, SchemaMismatch
 from colearn.learners.forest import ForestLearner
 from colearn.learners.sklearn import SklearnLearner
+from colearn.records import WIRE_VERSION, Rule, decode, digest_of, encode
 from colearn.records import Experiment as Record
-from colearn.records import Rule, decode, digest_of, encode
 from colearn.stores.memory import MemoryStore
 from colearn.terms import difference
 from colearn.weights_store import WeightsStore
@@ -116,7 +116,7 @@ def test_each_term_makes_the_digest(change):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("version = 3", "version = 4", "wire version 4"),
+        (f"version = {WIRE_VERSION}", "version = 99", "wire version 99"),
         ("rounds = 9", "rounds = 0", "at least 1"),
         ("rounds = 9", "rounds = 9.5", "Expected `int`, got `float` - at `rounds`"),
         ("rounds = 9", "", "missing required field `rounds`"),

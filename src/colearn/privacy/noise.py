@@ -53,10 +53,10 @@ def fill(drawn: NDArray[np.floating], rng: np.random.Generator) -> None:
         return
     flat = drawn.reshape(-1)
     for start in range(0, flat.size, _AT_ONCE):
-        _fill(flat[start : start + _AT_ONCE], rng)
+        _box_muller(flat[start : start + _AT_ONCE], rng)
 
 
-def _fill(drawn: NDArray[np.float32], rng: np.random.Generator) -> None:
+def _box_muller(drawn: NDArray[np.float32], rng: np.random.Generator) -> None:
     half = -(-drawn.size // 2)
     bits = rng.integers(-(2**63), 2**63 - 1, half, np.int64, endpoint=True).view(np.int32)
     radius, angle = bits.astype(np.float32).reshape(2, half)
