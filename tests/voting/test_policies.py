@@ -66,19 +66,29 @@ def test_z_sets_how_clearly_worse_is_rejected():
     assert NotWorse(z=1.6).vote(before, after, CLASSES) is True
 
 
+@pytest.mark.parametrize("name", ["not-worse", "class-veto"])
 @pytest.mark.parametrize(("errors", "approves"), [(1.9, True), (2.1, False)])
-def test_not_worse_allows_two_standard_errors(errors, approves):
-    """An experiment's `not-worse` rejects from two standard errors on."""
+def test_not_worse_allows_two_standard_errors(name, errors, approves):
+    """Where they are more than the margin, a loss of less than two standard errors passes."""
     before, after = losses(0.0)
     after = after + errors * (before - after).std(ddof=1) / np.sqrt(8)
-    assert policy("not-worse").vote(before, after, CLASSES) is approves
+    one_class = np.zeros(8, int)
+    assert policy(name).vote(before, after, one_class) is approves
 
 
-def test_single_sample_must_not_lose():
-    """With one sample there is no standard error: any loss is a no."""
-    one = np.ones(1)
-    assert NotWorse().vote(one, one + 1e-9, CLASSES[:1]) is False
-    assert NotWorse().vote(one, one, CLASSES[:1]) is True
+@pytest.mark.parametrize("name", ["not-worse", "class-veto"])
+@pytest.mark.parametrize(("rise", "approves"), [(0.049, True), (0.051, False)])
+def test_not_worse_allows_a_twentieth_of_the_loss(name, rise, approves):
+    """However many samples say so, a loss that rose by less than its twentieth passes."""
+    before = np.linspace(1, 3, 10_000)
+    after = before + 2 * rise
+    assert policy(name).vote(before, after, np.zeros(10_000, int)) is approves
+
+
+def test_a_loss_below_zero_has_no_margin():
+    """Where the mean loss is negative, as of densities, standard errors alone decide."""
+    before = np.full(8, -1.0)
+    assert policy("not-worse").vote(before, before + 1e-9, CLASSES) is False
 
 
 def test_class_vetoes_a_gain_at_its_cost():

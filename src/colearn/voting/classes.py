@@ -20,10 +20,12 @@ class ClassVeto:
 
     Attributes:
         z: How clearly worse, in standard errors, a class must be to be a veto.
+        margin: How much worse, as a share of its loss under M.
         metric: The per-sample loss to compare.
     """
 
     z: float = 2.0
+    margin: float = 0.05
     metric: str = "loss"
 
     def vote(
@@ -33,6 +35,6 @@ class ClassVeto:
         if not len(after):
             return None
         if targets.dtype.kind == "f":
-            return not_worse(before, after, self.z)
+            return not_worse(before, after, self.z, self.margin)
         classes = (targets == label for label in sorted(set(targets.tolist())))
-        return all(not_worse(before[own], after[own], self.z) for own in classes)
+        return all(not_worse(before[own], after[own], self.z, self.margin) for own in classes)
