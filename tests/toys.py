@@ -84,7 +84,7 @@ class Averaging:
         move = np.zeros(1) if accepted is None else accepted["guess"] - base["guess"]
         return {"move": move, "pull": np.full(1, 0.001 * len(updates))}
 
-    def given_up(self, state):
+    def backed_off(self, state):
         return None
 
 

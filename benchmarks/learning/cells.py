@@ -108,6 +108,7 @@ def _attacked() -> Iterator[tuple[str, Cell]]:
     for split, share in (
         ("iid", 0.4),
         ("dirichlet:0.3", 0.1),
+        ("dirichlet:0.3", 0.2),
         ("dirichlet:0.3", 0.3),
         ("dirichlet:0.3", 0.4),
         ("dirichlet:0.1", 0.3),
@@ -196,7 +197,7 @@ def _all() -> Iterator[tuple[str, Cell]]:
     )
     yield from _crossed(
         "rate-1.0",
-        {"fedavgm": FEDAVGM, "fast": FAST},
+        {"fedavgm": FEDAVGM, "fast": FAST, "solo-dc": SOLO_DC},
         ("dirichlet:0.3", "classes:2"),
         learning_rate=1.0,
     )

@@ -160,10 +160,10 @@ class Course:
         self._worked = frozenset(named(decision.members, sat))
 
     def _tell(self, round_index: int, state: Tensors) -> None:
-        """Say, in the round that brings it, that the method has given something up."""
-        given_up = self.method.given_up(state)
-        if given_up is not None and self.method.given_up(self.state) is None:
-            _log.warning("round %d: %s", round_index, given_up)
+        """Say, in the round that brings it, that the method has backed off from something."""
+        backed_off = self.method.backed_off(state)
+        if backed_off is not None and self.method.backed_off(self.state) is None:
+            _log.warning("round %d: %s", round_index, backed_off)
 
     def adopt(self, proposal: Digest, members: int) -> None:
         """Take the state that an accepted proposal of so many members names, as it was before it.

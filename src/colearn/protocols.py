@@ -222,8 +222,8 @@ class Method(Protocol):
         """
         ...
 
-    def given_up(self, state: Tensors) -> str | None:
-        """What the method does no longer in this state, and why, in words; None: nothing."""
+    def backed_off(self, state: Tensors) -> str | None:
+        """What the method does less, or no longer, and why, in words; None: nothing."""
         ...
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from colearn.errors import ConfigError, NotFinite, SchemaMismatch
-from colearn.methods import METHODS, method
+from colearn.methods import METHODS, controls, method
 from colearn.methods.centers import shares_of
 from colearn.protocols import Trained
 from colearn.records import digest_of
@@ -291,17 +291,50 @@ def test_correction_that_diverges_is_given_up(name):
     one = method(name)
     state = one.advance(BASE, {}, trained_alike({}, 1.0), BASE)
     assert one.offset(state, "ann") is not None
-    assert one.given_up({}) is None
-    assert one.given_up(state) is None
+    assert one.backed_off({}) is None
+    assert one.backed_off(state) is None
     worse = trained_alike(state, 2.0)
     assert digest(one.merge(BASE, state, worse)) == digest(BASE)
     state = one.advance(BASE, state, worse, BASE)
     assert all(one.offset(state, member) is None for member in MEMBERS)
     later = one.advance(BASE, state, trained_alike(state, 0.1), BASE)
     assert one.offset(later, "ann") is None
-    assert "learning rate" in one.given_up(state)
-    assert one.given_up(later) == one.given_up(state)
+    assert "learning rate" in one.backed_off(state)
+    assert one.backed_off(later) == one.backed_off(state)
     assert digest(one.merge(BASE, state, updates())) != digest(BASE)
+
+
+def taken_in_turn(one, state, longer, turns):
+    """The state after so many turns, each so many times as long as the member's last by itself."""
+    for turn in range(turns):
+        (update,) = updates(1 + turn, (MEMBERS[turn % 3],))
+        alone = controls.foretold(state, update)
+        if alone is not None:
+            moved = {key: BASE[key] + longer * part for key, part in alone.items()}
+            update = update._replace(tensors=BASE | moved)
+        state = one.advance(BASE, state, [update], None)
+    return state
+
+
+def test_turns_that_correction_does_not_shorten_halve_it():
+    """After ten corrected turns of full length each step and its offset are half as long."""
+    one = method("solo-dc")
+    assert one.backed_off(taken_in_turn(one, {}, 0.99, 40)) is None
+    assert one.backed_off(taken_in_turn(one, {}, 1.01, 12)) is None
+    state = taken_in_turn(one, {}, 1.01, 13)
+    assert "halved" in one.backed_off(state)
+    whole = {name: tensor for name, tensor in state.items() if name != "strength"}
+    assert flat(one.offset(state, "ann")) == pytest.approx(0.5 * flat(one.offset(whole, "ann")))
+    (newcomer,) = updates(30, ("eve",))
+    half, full = (flat(one.merge(BASE, each, [newcomer])) - flat(BASE) for each in (state, whole))
+    assert half == pytest.approx(0.5 * full, abs=1e-6)
+
+
+def test_correction_is_halved_again_where_that_was_not_enough():
+    """It is judged anew by the ten turns after it was halved, and not by those before."""
+    one = method("solo-dc")
+    halved = [taken_in_turn(one, {}, 1.01, turns)["strength"] for turns in (13, 22, 23)]
+    assert halved == [0.5, 0.5, 0.25]
 
 
 def test_liars_cannot_switch_correction_off():
@@ -391,7 +424,7 @@ def test_who_does_not_say_how_many_samples_it_has_counts_as_the_mean_of_the_othe
 
 GOLDEN = {
     "plain": ("78b592175afb74e0", "af1349b9f5f9a1a6"),
-    "solo-dc": ("c4ac5050bb78d0b0", "ff69b6fab4aea1fe"),
+    "solo-dc": ("c4ac5050bb78d0b0", "7ec2200b50678af5"),
     "fast": ("5cf324ff85b1e1be", "6b3d459559f03dc6"),
     "shield": ("ab27cb0096eb3c5c", "41b0249870685b6d"),
     "average": ("457b2cb5eb71f85b", "af1349b9f5f9a1a6"),

@@ -19,6 +19,7 @@ should now lie closer together than without. How much closer sets the strength s
 good. And where, in any round, corrected moves are no shorter than the uncorrected
 ones were, correction has *diverged*, and is given up. Both are measured by the centre
 that makes the common control: where it withstands liars, they cannot end the correction.
+Where one trains at a time, `turns` watches over the correction.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from colearn.protocols import Tensors, Trained
 _CENTER = "center"
 _CONTROL = "control"
 _SAMPLES = "samples"
-_STRENGTH = "strength"
+STRENGTH = "strength"
 _GAIN = 1.5
 _NO_SHORTER = 0.95
 _APART = 0.5
@@ -57,9 +58,17 @@ def offset(state: Tensors, member: str) -> State | None:
     center, own = recall(state, _CENTER), recall(state, _key(member))
     if center is None or own is None:
         return None
-    strength = float(_strength(state, np.array(1.0)))
+    strength = float(strength_of(state, np.array(1.0)))
     told = total(((strength, center), (-strength, own)))
     return {name: part.astype(state[f"{_CENTER}/{name}"].dtype) for name, part in told.items()}
+
+
+def foretold(state: Tensors, update: Trained) -> Move | None:
+    """How far a member should have moved by itself; None where its move is not corrected."""
+    own = recall(state, _key(update.member))
+    if not update.steps or own is None:
+        return None
+    return total(((float(update.steps), own),))
 
 
 def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> bool:
@@ -75,9 +84,9 @@ def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], center: 
 
 def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> State:
     """The controls after a round, and what ``center`` makes of them."""
-    strength = _strength(state)
+    strength = strength_of(state)
     if (strength is not None and not strength) or diverged(base, state, updates, center):
-        return {_STRENGTH: np.array(0.0)}
+        return {STRENGTH: np.array(0.0)}
     updates = [update for update in updates if update.steps]
     controls = {key: recall(state, key) or {} for key in _keys(state)}
     fresh = {_key(update.member): _control(base, state, update) for update in updates}
@@ -96,9 +105,9 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
         closer = 1.0 - now.apart / before.apart if before.apart else 1.0
         strength = np.array(min(max(_GAIN * closer, 0.0), 1.0))
     if strength is not None:
-        result[_STRENGTH] = strength
+        result[STRENGTH] = strength
     if not is_finite(result):
-        return {_STRENGTH: np.array(0.0)}
+        return {STRENGTH: np.array(0.0)}
     kept = {name: held for name, held in state.items() if name.startswith(f"{_CONTROL}/")}
     return kept | result
 
@@ -115,7 +124,7 @@ def common(
 
 def given_up(state: Tensors) -> str | None:
     """That drift correction was given up, and why, in words; None where it was not."""
-    strength = _strength(state)
+    strength = strength_of(state)
     if strength is None or strength:
         return None
     return (
@@ -124,9 +133,9 @@ def given_up(state: Tensors) -> str | None:
     )
 
 
-def _strength(state: Tensors, default: Any = None) -> Any:
+def strength_of(state: Tensors, default: Any = None) -> Any:
     """How much of an offset is added; the default until it is known."""
-    strength = state.get(_STRENGTH, default)
+    strength = state.get(STRENGTH, default)
     if strength is not None and strength.shape:
         raise SchemaMismatch(
             f"the method's state has a strength of shape {strength.shape}, expected one number: "
@@ -140,9 +149,9 @@ def _spreads(
 ) -> tuple[_Spread, _Spread] | None:
     """Of the moves of those who were corrected, and of what they did before by themselves."""
     corrected = [
-        (move(base, update.tensors), total(((float(update.steps), own),)))
+        (move(base, update.tensors), alone)
         for update in updates
-        if update.steps and (own := recall(state, _key(update.member))) is not None
+        if (alone := foretold(state, update)) is not None
     ]
     if len(corrected) < 2:
         return None
@@ -157,13 +166,14 @@ def _spread(moves: Sequence[Move], center: Center) -> _Spread:
         common = center(moves, shares)
         apart = [total(((1.0, each), (-1.0, common))) for each in moves]
         whole, rest = (
-            center([{"": np.array(_square(each))} for each in some], shares)
+            center([{"": np.array(square(each))} for each in some], shares)
             for some in (moves, apart)
         )
     return _Spread(float(whole[""]), float(rest[""]))
 
 
-def _square(one: Move) -> float:
+def square(one: Move) -> float:
+    """A move's squared length."""
     return sum(added(np.square(part)) for part in one.values())
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from colearn.kinds import counts, statistics, trained
-from colearn.methods import controls
+from colearn.methods import controls, turns
 from colearn.methods.centers import Center, shares_of
 from colearn.methods.memory import Memory, State, is_finite, recall, record
 from colearn.methods.moves import (
@@ -29,7 +31,8 @@ class Merged:
 
     Where one member trains a round, the others count by what their last training told:
     a step of M′ is the centre of all members' controls, the proposer's renewed, and M′
-    takes as many of them as the proposer did (SAG, arXiv 1309.2388).
+    takes as many of them as the proposer did (SAG, arXiv 1309.2388), each as long as the
+    strength of drift correction.
 
     Attributes:
         name: What an experiment calls it.
@@ -86,11 +89,16 @@ class Merged:
                 result = remembered if is_finite(remembered) else {}
         if self.control is not None:
             result |= controls.advance(base, state, updates, self.control)
+            if not (self.all_train or controls.given_up(result)):
+                result |= turns.advance(base, state, updates)
         return Memory(result, trained(base))
 
-    def given_up(self, state: Tensors) -> str | None:
-        """Drift correction, once it has not helped; None until then."""
-        return None if self.control is None else controls.given_up(state)
+    def backed_off(self, state: Tensors) -> str | None:
+        """From drift correction, once it has not helped; None until then."""
+        if self.control is None:
+            return None
+        given_up = controls.given_up(state)
+        return given_up if given_up or self.all_train else turns.backed_off(state)
 
     def _step(
         self, base: Tensors, state: Tensors, updates: Sequence[Trained], shares: Sequence[float]
@@ -100,7 +108,8 @@ class Merged:
         if self.control is not None and not self.all_train and updates[0].steps:
             common = controls.common(base, state, updates, self.control)
             if common is not None:
-                return total(((float(updates[0].steps), common),))
+                strength = float(controls.strength_of(state, np.array(1.0)))
+                return total(((strength * updates[0].steps, common),))
         return self.center(moves, shares)
 
     def _settled(self, base: Tensors, updates: Sequence[Trained], shares: Sequence[float]) -> State:

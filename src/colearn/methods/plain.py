@@ -37,6 +37,6 @@ class Plain:
         """The state as it was: empty."""
         return state
 
-    def given_up(self, state: Tensors) -> str | None:  # noqa: ARG002
+    def backed_off(self, state: Tensors) -> str | None:  # noqa: ARG002
         """Nothing."""
         return None
