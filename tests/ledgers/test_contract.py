@@ -595,10 +595,10 @@ class LockStep(RuleBasedStateMachine):
     @invariant()
     def they_agree(self) -> None:
         """Same round, same deadline, same members, same rule, same votes, same model."""
-        state = self.present
-        require(
-            self.contract.view("state")
-            == (
+        state, last = self.present, self.present.last
+        shows = {name: self.contract.view(name) for name in ("state", "voters", "last")}
+        expected = {
+            "state": (
                 bytes.fromhex(state.current),
                 state.round,
                 state.proposer,
@@ -610,22 +610,14 @@ class LockStep(RuleBasedStateMachine):
                 shown(state),
                 bool(state.scheduled),
             ),
-            f"the contract shows {self.contract.view('state')} for {state}",
-        )
-        require(
-            self.contract.view("voters") == state.voters,
-            f"the contract has {self.contract.view('voters'):b} vote, the rules {state.voters:b}",
-        )
-        last = state.last
-        require(
-            self.contract.view("last")
-            == (
+            "voters": state.voters,
+            "last": (
                 (False, 0, bytes(32), 0)
                 if last is None
                 else (True, last.round, bytes.fromhex(last.proposal), shown(last))
             ),
-            f"the contract shows {self.contract.view('last')} for {last}",
-        )
+        }
+        require(shows == expected, f"the contract shows {shows}, expected {expected} for {state}")
         opened = self.contract.opened
         self.local.wait(len(self.local.events()), self.now - opened)
         local = self.local.view()
