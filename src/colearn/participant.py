@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from colearn.course import Course
-from colearn.duty import Action, Duty, ballots_of, candidate
+from colearn.duty import Action, Duty, ballots_of, came_early, candidate
 from colearn.errors import (
     BadSignature,
     BlobCorrupt,
@@ -334,7 +334,9 @@ class Participant:
             if self.course is not None:
                 self.course.check(proposal, state)
                 if self.duty.all_train:
-                    self.course.check_whole(proposal, state, _held_before(proposal, state, notes))
+                    early = came_early(state, self.ledger.now())
+                    held = _held(notes) if early else _held_before(proposal, state, notes)
+                    self.course.check_whole(proposal, state, held, early=early)
             verdict = self._trainee.test(proposal, state)
         except (BlobCorrupt, WeightsError) as reason:
             _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
@@ -376,6 +378,10 @@ class Participant:
 
     def _recall(self, round_index: int, kind: type[Published]) -> Published | None:
         return None if self._journal is None else self._journal.recall(round_index, kind)
+
+
+def _held(notes: Sequence[Note]) -> list[Update]:
+    return [note for note in notes if isinstance(note, Update)]
 
 
 def _held_before(proposal: Digest, state: State, notes: Sequence[Note]) -> list[Update]:
