@@ -332,10 +332,11 @@ class Participant:
                 proposal, round_index=state.round, sender=state.proposer, base=state.current
             )
             if self.course is not None:
+                early = self.duty.all_train and came_early(state, self.ledger.now())
                 self.course.check(proposal, state)
                 if self.duty.all_train:
-                    early = came_early(state, self.ledger.now())
-                    held = _held(notes) if early else _held_before(proposal, state, notes)
+                    here = [note for note in notes if isinstance(note, Update)]
+                    held = here if early else _held_before(proposal, state, notes)
                     self.course.check_whole(proposal, state, held, early=early)
             verdict = self._trainee.test(proposal, state)
         except (BlobCorrupt, WeightsError) as reason:
@@ -378,10 +379,6 @@ class Participant:
 
     def _recall(self, round_index: int, kind: type[Published]) -> Published | None:
         return None if self._journal is None else self._journal.recall(round_index, kind)
-
-
-def _held(notes: Sequence[Note]) -> list[Update]:
-    return [note for note in notes if isinstance(note, Update)]
 
 
 def _held_before(proposal: Digest, state: State, notes: Sequence[Note]) -> list[Update]:
