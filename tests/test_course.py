@@ -378,13 +378,45 @@ def test_a_merge_leaves_out_fewer_than_a_third_of_what_was_there(left, holds):
     digest = net.proposal([each for each in updates if each.sender not in left])
     state = net.ledger.view()
     if holds:
-        net.course.check_whole(digest, state, updates)
+        net.course.check_whole(digest, state, updates, early=False)
     else:
         with pytest.raises(WrongMerge, match="leaves out 2, of b, c: a third of them or more"):
-            net.course.check_whole(digest, state, updates)
-    net.course.check_whole(digest, state, updates[:2])
+            net.course.check_whole(digest, state, updates, early=False)
+    net.course.check_whole(digest, state, updates[:2], early=False)
     forged = [msgspec.structs.replace(each, samples=9) for each in updates]
-    net.course.check_whole(digest, state, forged)
+    net.course.check_whole(digest, state, forged, early=False)
+
+
+def test_a_merge_that_came_early_leaves_out_nobody_who_had_something_to_give():
+    """A proposer that did not wait for the others is found out before their updates come."""
+    net = Net(Averaging(), members=MANY)
+    updates = [net.update(member, 1.0) for member in MANY]
+    nothing = [msgspec.structs.replace(each, weights="") for each in updates]
+    early, state = net.proposal(updates[:3]), net.ledger.view()
+    with pytest.raises(WrongMerge, match="merges 3 updates and leaves out 2, of d, e"):
+        net.course.check_whole(early, state, updates[:3], early=True)
+    net.course.check_whole(early, state, updates[:3], early=False)
+    net.course.check_whole(early, state, [*updates[:3], *nothing[3:]], early=True)
+    net.course.check_whole(net.proposal(updates[:4]), state, [], early=True)
+
+
+def test_who_was_late_or_rests_is_not_missed_in_an_early_merge():
+    """A late update stands for its member's; whom the round asks for nothing gives nothing."""
+    net = Net(Averaging(), members=MANY)
+    late = [net.update(member, 1.0) for member in MANY[2:]]
+    net.decide(net.proposal([net.update(member, 1.0) for member in MANY[:2]]), *[YES] * 4)
+    fresh = [net.update(member, 2.0) for member in MANY[:2]]
+    state = net.ledger.view()
+    net.course.check_whole(net.proposal([*fresh, *late]), state, [], early=True)
+    with pytest.raises(WrongMerge, match="leaves out 3, of c, d, e"):
+        net.course.check_whole(net.proposal(fresh), state, late, early=True)
+    net = Net(Averaging(), members=MANY, rule=Rule(committee=2))
+    state = net.ledger.view()
+    drawn = [net.update(member, 1.0) for member in MANY if member in state.at_work]
+    assert len(drawn) == 3
+    net.course.check_whole(net.proposal(drawn), state, [], early=True)
+    with pytest.raises(WrongMerge, match="merges 1 updates and leaves out 2"):
+        net.course.check_whole(net.proposal(drawn[:1]), state, [], early=True)
 
 
 def test_who_joins_late_takes_up_the_state_from_the_last_accepted_proposal():

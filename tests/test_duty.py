@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from colearn.committee import named
-from colearn.duty import Action, Duty, ballots_of
+from colearn.duty import Action, Duty, ballots_of, came_early, patience
 from colearn.records import Ballot, Candidate, Choice, Experiment, Propose, Rule, Update, Vote
 from colearn.rules import apply, start
 
@@ -71,6 +71,16 @@ def test_a_member_that_is_away_does_not_stop_the_round():
     assert proposer.due(STATE, some, 1099) is None
     assert proposer.due(STATE, some, 1100) is Action.PROPOSE
     assert Duty("b", all_train=True).wakes(STATE, some) == STATE.deadline
+
+
+def test_a_proposal_is_early_well_before_its_proposer_could_do_without_updates():
+    """By the ledger's time of it, else by the voter's own, which may be some blocks behind."""
+    assert (came_early(STATE, 1074), came_early(STATE, 1075)) == (True, False)
+    assert patience(STATE, 1) == 1100
+    direct, _ = apply(STATE, Propose(0, "a", DIGEST), 1074)
+    assert came_early(direct, 1150)
+    later, _ = apply(STATE, Propose(0, "a", DIGEST), 1075)
+    assert not came_early(later, 1150)
 
 
 def test_who_was_late_is_not_waited_for():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from threading import Thread
 
 import pytest
-from toys import seekers
+from toys import Seeking, seekers
 
+from colearn import ErrorCodes, TrainingSummary, Weights
 from colearn import member as members
 from colearn.errors import BlobMissing, CorruptLedger, LedgerError
 from colearn.ledgers.local import LocalLedger
@@ -90,6 +91,7 @@ class Group:
                 target=self.run,
                 args=(name, rounds, watcher if name == names[0] else None),
                 kwargs={"ahead": ahead},
+                daemon=True,
             )
             for name in names
         ]
@@ -135,6 +137,46 @@ def test_who_joins_late_catches_up():
     group.run("cyd", 2, told)
     assert group.models["cyd"] == group.models["ann"]
     assert len(group.ledger.events()) == entries == len(told.entries)
+
+
+class Spending(Seeking):
+    """Trains a few times; then its budget is spent."""
+
+    budget = 1
+
+    def mli_propose_weights(self):
+        if not self.budget:
+            spent = TrainingSummary(error_code=ErrorCodes.DP_BUDGET_EXCEEDED)
+            return Weights(self.mli_get_current_weights().weights, spent)
+        self.budget -= 1
+        return super().mli_propose_weights()
+
+
+def test_members_that_have_spent_their_budgets_end(caplog):
+    """Each proposes once and then passes: two turns of passes, one line, and it is over."""
+    group = Group()
+    group.learners = {name: Spending([1, 2, 3]) for name in NAMES}
+    group.run_all(*NAMES, rounds=5)
+    assert len(set(group.models.values())) == 1
+    assert [each.proposal is None for each in group.ledger.decisions()][:9] == [False] * 3 + [
+        True
+    ] * 6
+    told = "all members passed, 2 times each, as with spent budgets: nobody can propose any more"
+    lines = [each.message for each in caplog.records]
+    assert lines == [f"{told}, and it is over with 3 of 5 proposals decided"] * 3
+    group.run("ann", 5)
+    assert group.models["ann"] == group.models["bob"]
+
+
+def test_one_that_can_still_train_keeps_the_others_there():
+    """Whoever has something left proposes in its turn, and the others, who vote, do not leave."""
+    group = Group()
+    group.learners = {name: Spending([1, 2, 3]) for name in NAMES}
+    group.learners["bob"].budget = 3
+    group.run_all(*NAMES, rounds=5)
+    assert len(set(group.models.values())) == 1
+    proposers = [each.proposer for each in group.ledger.decisions() if each.proposal]
+    assert proposers == ["ann", "bob", "cyd", "bob", "bob"]
 
 
 def test_more_rounds_than_agreed_change_nothing():

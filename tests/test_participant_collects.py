@@ -7,8 +7,9 @@ import pytest
 from collecting import MEMBERS, Net
 from toys import Averaging, Scripted
 
+from colearn import ErrorCodes, TrainingSummary, Weights
 from colearn import participant as participants
-from colearn.duty import Action
+from colearn.duty import Action, Duty
 from colearn.errors import LedgerError
 from colearn.journal import Journal
 from colearn.records import Ballot, Candidate, Choice, Propose, Reveal, Vote
@@ -259,6 +260,44 @@ def test_a_proposer_that_merges_whom_it_likes_is_rejected_in_that_round(monkeypa
             net[name].step()
     assert net.ledger.decisions()[0].outcome is Outcome.REJECTED
     assert set(net.votes().values()) == {Choice.REJECT}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_proposer_that_does_not_wait_for_the_others_is_rejected(monkeypatch, shown):
+    """Nobody else has given anything when it comes, on the board or on the ledger at once."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    assert net["a"].step() is Action.TRAIN
+    with monkeypatch.context() as liar:
+        liar.setattr(Duty, "_updates_enough", lambda *_: True)
+        if not shown:
+            liar.setattr(Duty, "collecting", lambda *_: False)
+        assert net["a"].step() is Action.PROPOSE
+    assert (net.ledger.view().proposal is None) == shown
+    while not net.ledger.decisions():
+        for name in "bcda":
+            net[name].step()
+    decision = net.ledger.decisions()[0]
+    assert decision.outcome is Outcome.REJECTED
+    assert [each.sender for each in net.weights.proposal(decision.proposal).merged] == ["a"]
+    assert Choice.APPROVE not in net.votes().values()
+
+
+def test_who_has_nothing_to_give_is_missed_by_nobody(monkeypatch):
+    """As with spent budgets: whoever said so is waited for no longer, and the merge holds."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    spent = TrainingSummary(error_code=ErrorCodes.DP_BUDGET_EXCEEDED)
+    net = Net(scripted(True, True, True, True), method=Mean())
+    for name in "cd":
+        learner = net[name].learner
+        nothing = Weights(learner.current.weights, spent)
+        monkeypatch.setattr(learner, "mli_propose_weights", lambda nothing=nothing: nothing)
+    while not net.ledger.decisions():
+        for name in "bcda":
+            net[name].step()
+    decision = net.ledger.decisions()[0]
+    assert (net.ledger.now(), decision.outcome) == (0, Outcome.ACCEPTED)
+    assert [each.sender for each in net.weights.proposal(decision.proposal).merged] == ["a", "b"]
 
 
 def test_updates_that_come_after_the_candidate_are_not_missed(monkeypatch):

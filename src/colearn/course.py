@@ -277,7 +277,9 @@ class Course:
                     "by a member that was to train"
                 )
 
-    def check_whole(self, digest: Digest, live: Turn, held: Sequence[Update]) -> None:
+    def check_whole(
+        self, digest: Digest, live: Turn, held: Sequence[Update], *, early: bool
+    ) -> None:
         """Check that a proposal of the live round leaves out few updates that were there for it.
 
         Its proposer may honestly lack some, and whoever trained may show it none and tell the
@@ -285,26 +287,31 @@ class Course:
         the members lie, they cannot stop a round in this way, and are fewer than half of any
         merge (as in Byzantine agreement, Lamport, Shostak and Pease 1982).
 
+        One that came early had them all, for its proposer waits for every member at work: only
+        who gave nothing that can be merged is not missed then.
+
         Args:
             digest: The proposal's.
             live: The state of the round.
-            held: Updates of this round that were here before the proposal was.
+            held: Updates of this round that were here before the proposal was; where it came
+                early, all that are here.
+            early: Whether it came while updates were still waited for.
 
         Raises:
             WrongMerge: It leaves out more.
             StoreError: It cannot be had.
         """
         proposal = self._weights.proposal(digest)
-        merged = {update.sender for update in proposal.merged if update.round == live.round}
-        left = {
-            update.sender
-            for update in held
-            if update.sender not in merged and self.sound(update, live)
+        merged = {
+            update.sender for update in proposal.merged if early or update.round == live.round
         }
+        sound = {update.sender for update in held if self.sound(update, live)}
+        useless = {update.sender for update in held} - sound
+        left = (live.at_work - useless if early else sound) - merged
         if left and 3 * len(left) >= len(left | merged):
             raise WrongMerge(
                 f"the proposal of {proposal.sender!r} for round {proposal.round} merges "
-                f"{len(merged)} updates of this round and leaves out {len(left)}, "
+                f"{len(merged)} updates and leaves out {len(left)}, "
                 f"of {', '.join(sorted(left)):.200}: a third of them or more"
             )
 

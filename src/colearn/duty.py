@@ -173,3 +173,13 @@ def _due_vote(state: State, index: int) -> Action | None:
 def patience(state: State, phase: int) -> int:
     """Ledger time up to which a proposer waits: for updates (1), then for ballots (2)."""
     return state.opened + -(-phase * state.rule.propose_seconds // 3)
+
+
+def came_early(state: State, now: int) -> bool:
+    """Whether the proposal that is here now was made while updates were still waited for.
+
+    A proposer waits for them a third of its time. Within a quarter that is not over on any
+    node, though the voter's own may be some blocks behind.
+    """
+    came = now if state.proposal is None else state.proposed
+    return 4 * (came - state.opened) < state.rule.propose_seconds

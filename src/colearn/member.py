@@ -7,6 +7,7 @@ published, so that it may be stopped at any moment.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from colearn.errors import (
 )
 from colearn.participant import Participant
 from colearn.records import Digest, Entry
-from colearn.rounds import progress
+from colearn.rounds import TURNS, progress
 from colearn.rules import Decision, Outcome, State
 from colearn.weights_store import WeightsStore
 
@@ -30,6 +31,7 @@ SHORTEST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 _MAY_PASS = (BoardError, LedgerError, RefusedEvent, StoreError)
+_log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -58,6 +60,8 @@ def take_part(
 ) -> Digest:
     """Do what is due until so many proposals are decided, and hold the model of the end.
 
+    It is over, too, once all members have passed turn after turn: see `progress`.
+
     Args:
         participant: The member.
         weights: Its weights; those that lost are let go of in memory.
@@ -79,6 +83,14 @@ def take_part(
             over = standing.follow()
             if over:
                 participant.hold(standing.model)
+                if standing.left:
+                    _log.warning(
+                        "all members passed, %d times each, as with spent budgets: nobody can "
+                        "propose any more, and it is over with %d of %d proposals decided",
+                        TURNS,
+                        rounds - standing.left,
+                        rounds,
+                    )
                 return standing.model
             participant.goes_ahead = ahead and standing.left > 1
             busy = participant.step() is not None
@@ -129,11 +141,11 @@ class _Progress:
         self._tell(entries, decisions)
         for watcher in self._watchers:
             watcher.read(state)
-        found = progress(self._ledger.experiment, decisions, self._rounds)
+        found = progress(self._ledger.experiment, decisions, entries, self._rounds)
         before, self.model, self.left = self.model, found.model, found.left
         if before != self.model:
             self._weights.forget(before)
-        return not self.left
+        return found.over
 
     def _tell(self, entries: Sequence[Entry], decisions: Sequence[Decision]) -> None:
         """Tell the watchers; what a chain took back and orders again is told again."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from colearn.course import Course
-from colearn.duty import Action, Duty, ballots_of, candidate
+from colearn.duty import Action, Duty, ballots_of, came_early, candidate
 from colearn.errors import (
     BadSignature,
     BlobCorrupt,
@@ -332,9 +332,12 @@ class Participant:
                 proposal, round_index=state.round, sender=state.proposer, base=state.current
             )
             if self.course is not None:
+                early = self.duty.all_train and came_early(state, self.ledger.now())
                 self.course.check(proposal, state)
                 if self.duty.all_train:
-                    self.course.check_whole(proposal, state, _held_before(proposal, state, notes))
+                    here = [note for note in notes if isinstance(note, Update)]
+                    held = here if early else _held_before(proposal, state, notes)
+                    self.course.check_whole(proposal, state, held, early=early)
             verdict = self._trainee.test(proposal, state)
         except (BlobCorrupt, WeightsError) as reason:
             _log.warning("%s rejects round %d: %s", self.member, state.round, reason)

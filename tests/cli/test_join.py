@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from msgspec.structs import replace
 from colearn import drivers
 from colearn import experiment as files
 from colearn.cli import main
+from colearn.cli.folders import state_folder
+from colearn.cli.learners import BUDGET_FILE, learner_for, protected
 from colearn.experiment import Place
 from colearn.ledgers.ethereum import EthereumLedger
 from colearn.records import Rule
@@ -60,8 +63,30 @@ def test_private_training_does_not_go_ahead(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(["join", "--ahead"])
     out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
+    assert (out.count("\n"), err.count("\n")) == (1, 1)
+    assert "most votes will be chance" in out
     assert "--ahead is refused with private training" in err
+
+
+def test_a_spent_budget_is_told_of_at_once(tmp_path, monkeypatch, capsys):
+    """Before the first round, as an event among the others."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLEARN_KEY", KEYS[NAMES[0]].hex())
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    words = ["--trusted", "--privacy", "standard", "--rounds", "1", *MEMBERS]
+    main(["init", "breast-cancer", *words])
+    agreed = files.read(tmp_path / "experiment.toml")
+    made = learner_for(agreed, None, (0, 2), None)
+    protected(
+        agreed, made, None, state_folder(tmp_path / "experiment.toml", NAMES[0]) / BUDGET_FILE
+    )
+    made.mli_propose_weights()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["join", "--json"])
+    *_, told = map(json.loads, capsys.readouterr().out.splitlines())
+    assert told["event"] == "warning"
+    assert "trainings charged: 1, and no other fits" in told["reason"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from colearn.records import (
     Commit,
     Endorse,
     Experiment,
+    Pass,
     Propose,
     RemoveMember,
     Reveal,
@@ -175,6 +176,18 @@ def test_after_the_last_round_nobody_is_missing(said):
     text = run()
     assert "all rounds are over" in text
     assert not [word for word in ("is to", "missing", "until") if word in text]
+
+
+def test_when_all_passed_again_and_again_it_is_over(said):
+    """Nobody is waited for: none of them can propose."""
+    run = said(Rule())
+    for number in range(2 * len(GROUP)):
+        assert "waiting for a proposal" in run()
+        run.ledger.submit(Pass(number, GROUP[number % len(GROUP)]))
+    text = run()
+    assert "round       none: all members passed, turn after turn" in text
+    assert not [word for word in ("is to", "missing", "until") if word in text]
+    assert json.loads(run("--json"))["phase"] == "over"
 
 
 def test_a_committee(said):

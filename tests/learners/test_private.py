@@ -190,6 +190,23 @@ def test_whoever_planned_too_few_trainings_is_told(caplog):
     assert "trainings charged: 1, planned: releases=1; Privacy(releases=...)" in line
 
 
+def test_whoever_comes_back_with_a_spent_budget_is_told_at_once(tmp_path, caplog):
+    """Where no training fits any more one line says so; where one does, none."""
+    privacy = Privacy(
+        train=TRAIN, releases=2, budget=tmp_path / "budget.sqlite", witness=tmp_path / "witness"
+    )
+    learner(privacy=privacy, steps=5).mli_propose_weights()
+    made = learner(privacy=privacy, steps=5)
+    made.set_seed(7)
+    made.mli_propose_weights()
+    told = "trainings charged: 2, and no other fits: from here on it only votes"
+    assert told not in caplog.text
+    made = learner(privacy=privacy, steps=5)
+    assert [each.message for each in caplog.records if told in each.message] == [
+        f"budget {tmp_path / 'budget.sqlite'}: {told}"
+    ]
+
+
 def test_rejected_proposals_cost():
     """A proposal that nobody accepts was published all the same: each costs more."""
     made = learner(privacy=Privacy(train=TRAIN, releases=3), steps=5)

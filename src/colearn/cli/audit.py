@@ -130,7 +130,8 @@ def _audit_chain(agreed: _Agreed, store: str | None, node: Node) -> None:
         first_block=place.first_block,
         depth=chain.depth,
     )
-    reached = progress(experiment, found.decisions, _rounds(experiment, found.decisions))
+    rounds = _rounds(experiment, found.decisions)
+    reached = progress(experiment, found.decisions, found.entries, rounds)
     votes = sum(isinstance(entry.event, Vote) for entry in found.entries)
     print(f"the contract at {place.address} holds")
     print(f"  experiment {digest_of((encode(experiment),))}, as {said_by} says")
@@ -138,7 +139,7 @@ def _audit_chain(agreed: _Agreed, store: str | None, node: Node) -> None:
     print(f"  events     {len(found.entries)}, each allowed by the rules at its time")
     print(f"  decisions  {_outcomes(reached.counted)}, recomputed from {votes} votes")
     if beyond := [each for each in found.decisions[len(reached.counted) :] if each.proposal]:
-        print(f"  beyond     {_outcomes(beyond)} after the last round agreed on: they do not count")
+        print(f"  beyond     {_outcomes(beyond)} after the end: they do not count")
     print(f"  signatures {found.signatures} of collected votes checked; the rest are transactions")
     if blobs is not None and schema is None:
         schema = _schema_in(blobs, experiment)

@@ -52,7 +52,8 @@ def fork(
         if member not in state.members:
             raise ConfigError(f"{member} is no member: colearn members list {experiment}")
     remaining = tuple(member for member in state.members if member not in without)
-    found = progress(ledger.experiment, ledger.decisions(), agreement.rounds)
+    decisions, entries = ledger.decisions(), ledger.events()
+    found = progress(ledger.experiment, decisions, entries, agreement.rounds)
     made = learner_for(agreement, learner, (0, len(agreement.members)), data_dir)
     made.mli_accept_weights(WeightsStore(open_blobs(store), agreement.schema).get(found.model))
     forked, initial = files.draw_up(

@@ -96,10 +96,12 @@ def join(
     secret = unlock(account)
     me = secret.address
     connection = _connection(agreement, me, reach)
-    made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
     folder = state_dir or state_folder(experiment, me)
     feed = Feed(me, agreement.rounds, as_json=json)
-    if warning := protected(agreement, made, privacy, budget or folder / BUDGET_FILE):
+    with feed.warned():
+        made = learner_for(agreement, learner, share_of(agreement, me, share), data_dir)
+        warning = protected(agreement, made, privacy, budget or folder / BUDGET_FILE)
+    if warning:
         feed.say("unprotected", warning, reason=warning)
     if ahead and hides_training(made):
         raise ConfigError(

@@ -71,8 +71,8 @@ def status(
     agreement = files.read(experiment)
     ledger = open_ledger(agreement, node.chain)
     state, entries, now = ledger.view(), ledger.events(), ledger.now()
-    found = progress(ledger.experiment, ledger.decisions(), agreement.rounds)
-    decided, accepted, over = len(found.settled), len(found.accepted), not found.left
+    found = progress(ledger.experiment, ledger.decisions(), entries, agreement.rounds)
+    decided, accepted, over = len(found.settled), len(found.accepted), found.over
     gathered, gathered_by = _gathering(agreement.method, state)
     since = gathered_by if now >= gathered_by else None
     done = {} if over else _signed(agreement, ledger, state.round)
@@ -114,7 +114,8 @@ def status(
     print(f"model       {found.model}")
     print(f"rule        {rule_text(state.rule)}")
     if over:
-        print("round       none: all rounds are over\n")
+        why = "all members passed, turn after turn" if found.left else "all rounds are over"
+        print(f"round       none: {why}\n")
     else:
         print(f"round       {state.round}, waiting for {_WAITS_FOR[state.phase]}")
         print(f"until       {_at(state.deadline)}, {_span(state.deadline - now)} from now")

@@ -176,15 +176,17 @@ class PrivateTraining:
         self._spent = False
         self.plan = NoisySteps(config.max_grad_norm, noise, samples, batch_size, steps)
         charged = budget.charges(TRAIN)
-        if (
-            not budget.foresee(TRAIN, self.plan.event, max(1, releases - charged))
-            and not charged
-            and not budget.foresee(TRAIN, self.plan.event, 1)
-        ):
+        fits = budget.foresee(TRAIN, self.plan.event, max(1, releases - charged)) or budget.foresee(
+            TRAIN, self.plan.event, 1
+        )
+        if not fits and not charged:
             raise ConfigError(
                 f"noise_multiplier {noise} is too little for a single training of {steps} steps "
                 f"at epsilon {config.target_epsilon}: leave it out to have it worked out"
             )
+        if not fits:
+            told = f"trainings charged: {charged}, and no other fits: from here on it only votes"
+            _log.warning("%s", budget.telling(told))
 
     def result(self, key: str, train: Callable[[NoisySteps], bytes]) -> bytes | None:
         """What training gives, the same bytes whenever asked for the same; None without budget.
