@@ -13,7 +13,7 @@ from colearn.collective import EVM, LEDGER_FILES, LOCAL
 from colearn.duty import Action
 from colearn.errors import ColearnError, ConfigError
 from colearn.report.result import FEDAVG, PLAIN_PROTOCOL, POOLED
-from colearn.simulation import ATTACKS, Settings, resolved, settings_from, simulate
+from colearn.simulation import ATTACKS, Settings, resolved, rule_of, settings_from, simulate
 from colearn.tasks import get, names
 
 SMALL = resolved(Settings(learners=3, rounds=2, seed=1))
@@ -143,6 +143,21 @@ def test_what_suits_the_members_is_filled_in(changes, method, vote, rounds):
     """Who trusts and who does not gets the method for it, and the vote that suits the method."""
     settings = resolved(Settings(**changes))
     assert (settings.method, settings.vote, settings.rounds) == (method, vote, rounds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "committee"),
+    [
+        ({"learners": 12}, 0),
+        ({"learners": 13}, 11),
+        ({"learners": 13, "committee": 0}, 0),
+        ({"learners": 13, "untrusted": True}, 0),
+    ],
+)
+def test_of_many_learners_eleven_are_drawn(changes, committee):
+    """So that a round of `fast` moves no more than 2 (n − 1) models."""
+    settings = resolved(Settings(**changes))
+    assert settings.committee == rule_of(settings).committee == committee
 
 
 def test_members_with_unequal_data_learn_more_together(capfd):

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from colearn import tasks
 from colearn.collective import LOCAL, Collective
 from colearn.errors import ConfigError
+from colearn.methods import committee_for
 from colearn.methods import method as method_named
 from colearn.ml_interface import MachineLearningInterface
 from colearn.privacy.config import check_name
@@ -65,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attackers: int = 0
     attack: str = LABEL_FLIP
     ledger: str = LOCAL
-    committee: int = 0
+    committee: int | None = None
     privacy: str | None = None
 
 
@@ -159,9 +160,12 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(
             f"{settings.learners} learners are refused: a collective has 2 to {MAX_MEMBERS}"
         )
-    if settings.committee >= settings.learners:
+    committee = settings.committee
+    if committee is None:
+        committee = committee_for(method, settings.learners)
+    if committee >= settings.learners:
         raise ConfigError(
-            f"a committee of {settings.committee} cannot be drawn beside the proposer from "
+            f"a committee of {committee} cannot be drawn beside the proposer from "
             f"{settings.learners} learners: take {settings.learners - 1} or fewer, or 0 for all"
         )
     if not 0 <= settings.seed < _SEEDS:
@@ -170,13 +174,18 @@ def resolved(settings: Settings) -> Settings:
         raise ConfigError(f"the attack {settings.attack} needs attackers: say how many, 1 or more")
     if settings.privacy is not None:
         check_name(settings.privacy)
+    settings = msgspec.structs.replace(
+        settings, rounds=rounds, method=method, vote=vote, committee=committee
+    )
     rule_of(settings)
-    return msgspec.structs.replace(settings, rounds=rounds, method=method, vote=vote)
+    return settings
 
 
 def rule_of(settings: Settings) -> Rule:
     """The voting rule; raises `InvalidRule` where no group should run under it."""
-    return Rule(threshold=fraction("threshold", settings.threshold), committee=settings.committee)
+    return Rule(
+        threshold=fraction("threshold", settings.threshold), committee=settings.committee or 0
+    )
 
 
 def task_of(settings: Settings) -> Task:
@@ -255,7 +264,7 @@ def _protect(setting: Setting, settings: Settings, privacy: str, folder: Path | 
             rounds=settings.rounds or 1,
             members=settings.learners,
             all_train=method_named(settings.method or PLAIN).all_train,
-            committee=settings.committee,
+            committee=settings.committee or 0,
             budget=None if budgets is None else budgets / f"learner-{index}.sqlite",
             witness=None if budgets is None else budgets / f"learner-{index}.witness",
         )

@@ -128,6 +128,29 @@ def test_init_writes_a_committee(capsys, tmp_path):
     assert difference(drawn.experiment, all_vote.experiment) == "rule.committee is 0, not 9"
 
 
+MANY = [option for n in range(13) for option in ("--member", f"0x{n + 1:040d}")]
+
+
+@pytest.mark.parametrize(
+    ("options", "committee"),
+    [
+        (["--trusted", *MANY], 11),
+        (["--trusted", *MANY[2:]], 0),
+        (["--trusted", *MANY, "--committee", "0"], 0),
+        (["--trusted", *MANY, "--committee", "5"], 5),
+        (["--trusted", *MANY, "--reveal-seconds", "60"], 0),
+        (["--untrusted", *MANY], 0),
+        (["--method", "plain", *MANY], 0),
+    ],
+)
+def test_of_many_who_trust_each_other_eleven_are_drawn(capsys, tmp_path, options, committee):
+    """From thirteen members on `fast` has a committee, unless it is said otherwise."""
+    status, out, err = run(capsys, "init", "digits", *options)
+    assert status == 0, err
+    assert files.read(tmp_path / "experiment.toml").rule.committee == committee
+    assert ("members drawn for each" in out) == (committee > 0)
+
+
 def test_members_may_be_filled_in_later(capsys, tmp_path):
     """Without members the file is written, and what to do next is said."""
     status, out, _ = run(capsys, "init", "iris", "--trusted")

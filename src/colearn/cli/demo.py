@@ -48,7 +48,7 @@ def demo(
     seed: Whole = 0,
     trial: Trial = USUAL,
     ledger: str = "local",
-    committee: Whole = 0,
+    committee: Whole | None = None,
     privacy: str | None = None,
     track: Tracks = (),
     out: Path = Path("runs"),
@@ -86,7 +86,8 @@ def demo(
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
         committee: How many members, drawn anew each round, vote and train beside the
-            proposer; 0 for all.
+            proposer; 0 for all. By default eleven under fast, where there are more than
+            twelve learners, and else all.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
             learners hide single records behind noise. Noise is no seed's, so that no two
             such runs are the same.

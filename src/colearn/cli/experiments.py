@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
+from msgspec.structs import replace
+
 from colearn import experiment as files
 from colearn.cli.governance import check_governance, usual_governance
 from colearn.cli.options import UNSAID, Each, Trust, Whole
@@ -31,7 +33,7 @@ def init(
     propose_seconds: Whole = 3_600,
     vote_seconds: Whole = 3_600,
     reveal_seconds: Whole = 0,
-    committee: Whole = 0,
+    committee: Whole | None = None,
     option: Annotated[tuple[str, ...], Each] = (),
     privacy: str | None = None,
     data_dir: Path | None = None,
@@ -62,6 +64,8 @@ def init(
             to them within the time to vote, and have this time to reveal them.
         committee: How many members, drawn anew each round, vote and train beside the
             proposer, so that a round's cost does not grow with their number; 0 for all.
+            By default eleven under fast, where more than twelve members are named and
+            votes are open, and else all.
         option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by
             default loss under plain, which approves only what is better; else not-worse,
@@ -88,7 +92,7 @@ def init(
         propose_seconds=propose_seconds,
         vote_seconds=vote_seconds,
         reveal_seconds=reveal_seconds,
-        committee=committee,
+        committee=committee or 0,
     )
     check_governance(rule)
     agreement, initial = drawn_up(
@@ -99,6 +103,7 @@ def init(
         seed=seed,
         members=_addresses(member) if member else (),
         rule=rule,
+        committee=0 if committee is None and reveal_seconds else committee,
         options=dict(map(_option, option)),
         privacy=privacy,
         data_dir=data_dir,
@@ -123,6 +128,7 @@ def drawn_up(
     rounds: int | None,
     members: tuple[str, ...],
     rule: Rule,
+    committee: int | None = None,
     seed: int = 0,
     options: Mapping[str, str | int | float | bool] | None = None,
     privacy: str | None = None,
@@ -139,7 +145,7 @@ def drawn_up(
     """
     from colearn import tasks  # noqa: PLC0415 - brings scikit-learn with it
     from colearn.learners.protectable import protectable  # noqa: PLC0415
-    from colearn.methods import method_for  # noqa: PLC0415
+    from colearn.methods import committee_for, method_for  # noqa: PLC0415
     from colearn.shares import make_learner  # noqa: PLC0415
     from colearn.tasks.own import is_factory  # noqa: PLC0415
 
@@ -163,13 +169,15 @@ def drawn_up(
         protectable(learner, privacy)
     if method is None:
         method = method_for(merges=not files.schema_of(learner).bounds, trusted=trusted)
+    if committee is None:
+        committee = committee_for(method, len(members))
     return files.draw_up(
         learner,
         task=task,
         rounds=rounds,
         seed=seed,
         members=members,
-        rule=rule,
+        rule=replace(rule, committee=committee),
         method=method,
         options=options,
         privacy=privacy,
@@ -181,6 +189,8 @@ def chosen(agreement: Agreement) -> str:
     from colearn.tasks.own import is_factory  # noqa: PLC0415 - brings scikit-learn with it
 
     said = f"Method {agreement.method}, {agreement.rounds} rounds"
+    if agreement.rule.committee:
+        said += f", {agreement.rule.committee} members drawn for each (--committee 0: all)"
     if is_factory(agreement.task):
         return said
     vote = agreement.options.get("vote", "loss")

@@ -143,7 +143,7 @@ def _settings(cell: Cell) -> Settings:
     """Those of a run with the first seed, by a method that asks most of a model."""
     values = {name: getattr(cell, name) for name in Settings.__struct_fields__}
     merging = [name for name in cell.methods if name != PLAIN]
-    return Settings(**values | {"method": (merging or [PLAIN])[0]})
+    return Settings(**values | {"method": (merging or [PLAIN])[0], "committee": 0})
 
 
 def _jobs(cell: Cell, seed: int) -> list[Job]:
