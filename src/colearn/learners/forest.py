@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
+from colearn.learners.samples import Samples, whole_number
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.learners.trees import (
     MAX_DEPTH,

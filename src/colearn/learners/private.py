@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from colearn.learners.base import FrameworkLearner, Samples
+    from colearn.learners.base import FrameworkLearner
+    from colearn.learners.samples import Samples
     from colearn.ml_interface import MachineLearningInterface
     from colearn.privacy.config import Privacy
     from colearn.protocols import Tensors

@@ -15,7 +15,8 @@ import numpy as np
 from blake3 import blake3
 
 from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import FrameworkLearner, Samples, checked_samples
+from colearn.learners.base import FrameworkLearner
+from colearn.learners.samples import Samples, checked_samples
 
 try:
     import torch
