@@ -69,7 +69,7 @@ class FrameworkLearner(MachineLearningInterface):
     - `native`, `onnx`: copy it, for use outside colearn.
 
     One that learns from other things than arrays also fills `checked`, `take`,
-    `mini_batches`, and for privacy `joined`, `digests` and `drawn`.
+    `mini_batches`, and for privacy `joined`, `digests`, `drawn`, `few` and `marked`.
 
     Args:
         train: Private samples to train on.
@@ -191,6 +191,12 @@ class FrameworkLearner(MachineLearningInterface):
         """Why this model cannot be trained by `noisy_step`; None if it can."""
         return "not yet: nothing clips the gradients of its single samples; protect its votes alone"
 
+    def no_private_votes(self) -> str | None:
+        """Why this model's votes cannot be private; None if they can."""
+        from colearn.learners.mixing import mixing  # noqa: PLC0415 - for who asks for privacy
+
+        return mixing(self)
+
     def noisy_step(
         self,
         x: NDArray[Any],
@@ -246,6 +252,24 @@ class FrameworkLearner(MachineLearningInterface):
         """Return some of the samples."""
         x, y = samples
         return x[rows], y[rows]
+
+    def few(self, count: int) -> Samples:
+        """Return some train samples to try the model with; where there are fewer, some twice."""
+        samples = self.train_samples
+        rows = np.arange(count) * len(samples[0]) // count
+        return self.joined([self.take(samples, rows)])
+
+    def marked(self, samples: Samples, rows: NDArray[np.intp], value: float) -> Samples:
+        """Return samples whose inputs in some rows are all this value.
+
+        They stay as they are where they are whole numbers, which may be names of things.
+        """
+        x, y = samples
+        if x.dtype.kind != "f" or np.array_equal(x, x.round()):
+            return samples
+        x = x.copy()
+        x[rows] = value
+        return x, y
 
     def joined(self, parts: Sequence[Samples]) -> Samples:
         """Return samples of several parts as one, in which records can be told apart.

@@ -223,6 +223,10 @@ class BoostedLearner(SupervisedLearner):
         """Trees cannot: their splits and leaves are made of single samples."""
         return NO_PRIVATE_TREES
 
+    def no_private_votes(self) -> str | None:
+        """Trees can always vote privately: they judge each sample alone."""
+        return None
+
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return probabilities or predicted numbers."""
         return self._trees.predict(x) if self.classes is None else self._trees.predict_proba(x)

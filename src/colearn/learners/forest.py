@@ -155,6 +155,10 @@ class ForestLearner(SupervisedLearner):
         """Trees cannot: their splits and leaves are made of single samples."""
         return NO_PRIVATE_TREES
 
+    def no_private_votes(self) -> str | None:
+        """Trees can always vote privately: they judge each sample alone."""
+        return None
+
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return what is judged: predicted numbers, or smoothed probabilities.
 

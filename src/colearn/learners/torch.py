@@ -27,6 +27,7 @@ from colearn.errors import (
 from colearn.learners.base import TrainingOptions
 from colearn.learners.frozen import FROZEN, check_frozen, frozen_digest
 from colearn.learners.measures import r_squared
+from colearn.learners.samples import Samples
 from colearn.learners.supervised import one_line
 from colearn.protocols import Tensors
 
@@ -209,7 +210,7 @@ class TorchLearner(DatasetLearner):
                     self._loss,
                     self._sample_losses,
                     batch_size=self.batch_size,
-                    some=self._some(torch_private.SAMPLES),
+                    some=moved(self.few(torch_private.SAMPLES), self._device, self._dtype),
                 )
             except UnsupportedModel as error:
                 return one_line(error)
@@ -224,6 +225,15 @@ class TorchLearner(DatasetLearner):
         self._optimizer.step()
         if self._scheduler is not None:
             self._scheduler.step()
+
+    def marked(self, samples: Samples, rows: NDArray[np.intp], value: float) -> Samples:
+        """Return samples whose inputs in some rows are all this value, or a large one for NaN.
+
+        Over NaN a GPU's kernel may end the process, as that of ``binary_cross_entropy`` does.
+        """
+        if self._device.type != "cpu":
+            value = float(np.nan_to_num(value, nan=1e30))
+        return super().marked(samples, rows, value)
 
     def set_offset(self, offset: Tensors | None) -> None:
         """Add these to the trained parameters after each step; statistics are left alone."""
@@ -284,14 +294,6 @@ class TorchLearner(DatasetLearner):
                 scaler.unscale_(self._optimizer)
             nn.utils.clip_grad_norm_(self._trained.values(), self._max_grad_norm)
         return loss
-
-    def _some(self, count: int) -> tuple[Any, Any]:
-        """So many train samples as tensors, each read by itself; of few some are taken again."""
-        samples = self.joined([self.train_samples])
-        rows = np.arange(count, dtype=np.intp) % len(samples[0])
-        batch = next(batches_in_order(*self.take(samples, rows), count))
-        found: tuple[Any, Any] = moved(batch, self._device, self._dtype)
-        return found
 
     def _forget_training(self) -> None:
         """Let go of gradients and of the optimiser's memory."""
