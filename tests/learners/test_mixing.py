@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from colearn.errors import UnsupportedModel
+from colearn.errors import ConfigError, UnsupportedModel
 from colearn.learners.flax import from_linen
 from colearn.learners.forest import ForestLearner
 from colearn.learners.jax import JaxLearner, from_function
@@ -254,3 +254,12 @@ def test_a_model_that_cannot_be_tried_is_refused():
     ) as refusal:
         in_torch(nn.Linear(5, 2))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_protected_learner_is_given_no_other_samples():
+    """Its budget accounts for those that it has; an unprotected one may be given others."""
+    one = in_torch(nn.Linear(6, 2), privacy=None)
+    one.hold((X[:50], Y[:50]), (X[50:], Y[50:]))
+    one.protect(PRIVACY)
+    with pytest.raises(ConfigError, match="hides its records, .* make a learner of other samples"):
+        one.hold((X[:50], Y[:50]), (X[50:], Y[50:]))

@@ -152,8 +152,14 @@ class FrameworkLearner(MachineLearningInterface):
         """Train and vote on these samples from here on; the model stays as it is.
 
         Raises:
+            ConfigError: The learner is protected: its budget accounts for the samples it has.
             LearnerError: They cannot be learned from, or are of another shape.
         """
+        if self.privacy is not None:
+            raise ConfigError(
+                f"this {type(self).__name__} hides its records, and its budget accounts for them "
+                "alone: make a learner of other samples, with a budget of its own"
+            )
         like = self.train_samples
         self.train_samples = self.checked("train", train, like=like)
         self.vote_samples = self.checked("vote", vote, like=like)
