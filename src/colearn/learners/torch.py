@@ -73,14 +73,15 @@ class TorchLearner(DatasetLearner):
             ``functools.partial(torch.optim.SGD, lr=0.1)``; called for each proposal.
         train: Arrays or tensors x and y, a dataset of such pairs with ``__len__``,
             or its `DataLoader`, whose batch size, collate function and workers are
-            then used, but not its order. A dataset that draws at random repeats
-            itself if it draws from torch, or in workers.
+            then used, but not its order, ``prefetch_factor`` or ``persistent_workers``.
+            A dataset that draws at random repeats itself if it draws from torch, or in
+            workers.
         vote: As in `FrameworkLearner`, in any of these forms.
         test: As in `FrameworkLearner`, in any of these forms.
         error: Each sample's error, from outputs and targets, for the ``accuracy``
             policy and for scores; by default what `sample_errors` says.
         scheduler: Makes a learning-rate scheduler for an optimiser; it steps after
-            each mini-batch.
+            each mini-batch, so not ``ReduceLROnPlateau``.
         max_grad_norm: Length that gradients are clipped to.
         device: Where to compute.
         autocast: The dtype of mixed-precision training, ``torch.bfloat16`` or
@@ -322,6 +323,8 @@ class TorchLearner(DatasetLearner):
                 f"no optimiser or scheduler can be made: {one_line(reason)}; "
                 "give functions such as functools.partial(torch.optim.SGD, lr=0.1)"
             ) from reason
+        else:
+            self._check_fits_together()
         finally:
             self._forget_training()
         few = self.take(self.vote_samples, np.arange(min(2, len(self.vote_samples[0]))))
@@ -335,6 +338,19 @@ class TorchLearner(DatasetLearner):
                 f"the module cannot be judged on vote samples: {one_line(reason)}; "
                 "module, loss and samples must fit together"
             ) from reason
+
+    def _check_fits_together(self) -> None:
+        """Raise `ConfigError` where optimiser or scheduler ask for what a step does not give."""
+        if isinstance(self._scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise ConfigError(
+                "the scheduler ReduceLROnPlateau is refused: it goes by a loss on other samples, "
+                "and none is measured in training; take one that goes by steps, such as StepLR"
+            )
+        if self._scaler is not None and isinstance(self._optimizer, torch.optim.LBFGS):
+            raise ConfigError(
+                "LBFGS with autocast=torch.float16 is refused: it asks for several losses a step, "
+                "and they are scaled for one; take autocast=torch.bfloat16, or SGD or Adam"
+            )
 
 
 def _judged(
