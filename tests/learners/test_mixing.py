@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from colearn.errors import ConfigError, UnsupportedModel
+from colearn.errors import ConfigError, UnsupportedModel, UnusableWeights
 from colearn.learners.flax import from_linen
 from colearn.learners.forest import ForestLearner
 from colearn.learners.jax import JaxLearner, from_function
@@ -32,6 +32,12 @@ Y = (X[:, 0] > 0).astype(np.int64)
 VOTES = VotePrivacy(epsilon=2.0, delta=1e-4, votes=20)
 PRIVACY = Privacy(votes=VOTES)
 SOFTMAX = optax.softmax_cross_entropy_with_integer_labels
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same modules each time: a condition may happen to hold for all that is tried."""
+    torch.manual_seed(3)
 
 
 class Own(nn.Module):
@@ -254,6 +260,28 @@ def test_a_model_that_cannot_be_tried_is_refused():
     ) as refusal:
         in_torch(nn.Linear(5, 2))
     assert "\n" not in str(refusal.value)
+
+
+class Particular(TorchLearner):
+    """Takes no other weights than those it began with."""
+
+    def load(self, tensors):
+        """Refuse others."""
+        if not np.array_equal(tensors["weight"], self.tensors()["weight"]):
+            raise UnusableWeights("these weights are not mine")
+        super().load(tensors)
+
+
+def test_a_learner_that_takes_no_other_weights_is_refused():
+    """It was not tried, and the error is about its votes rather than about weights."""
+    with pytest.raises(UnsupportedModel, match="cannot be tried, these weights are not mine"):
+        Particular(
+            nn.Linear(6, 2),
+            loss=functional.cross_entropy,
+            optimizer=partial(torch.optim.SGD, lr=0.1),
+            train=(X, Y),
+            privacy=PRIVACY,
+        )
 
 
 def test_a_protected_learner_is_given_no_other_samples():

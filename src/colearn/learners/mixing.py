@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from colearn.errors import ColearnError
+from colearn.errors import ConfigError, LearnerError
 from colearn.kinds import statistics, trained
 from colearn.learners.supervised import one_line
 
@@ -36,7 +36,7 @@ def mixing(learner: FrameworkLearner) -> str | None:
     tensors = learner.tensors()
     try:
         return _fault(learner, tensors)
-    except ColearnError:
+    except (ConfigError, LearnerError):
         raise
     except Exception as reason:  # noqa: BLE001 - a model may raise anything
         return f"not yet: the losses of its samples cannot be tried, {one_line(reason):.200}"
