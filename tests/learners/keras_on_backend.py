@@ -17,7 +17,7 @@ from colearn.kinds import statistics
 from colearn.learners.frozen import FROZEN
 from colearn.learners.keras import KerasLearner
 from colearn.ml_interface import DiffPrivConfig, ErrorCodes, ModelFormat, Weights
-from colearn.privacy.config import Privacy
+from colearn.privacy.config import Privacy, VotePrivacy
 from colearn.privacy.guard import NoisySteps
 from colearn.testing import check_learner
 
@@ -322,6 +322,26 @@ def test_private_training_is_refused_where_it_cannot_be():
         said = "not yet on torch: set the environment variable KERAS_BACKEND to jax"
     with pytest.raises(UnsupportedModel, match=f"KerasLearner cannot train privately, {said}"):
         learner(privacy=PRIVACY)
+
+
+@keras.saving.register_keras_serializable()
+class Centred(layers.Layer):
+    """Takes means over the batch."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=0, keepdims=True)
+
+
+def test_private_votes_are_refused_to_what_mixes_samples():
+    """A layer with means of the batch at hand is refused; one with running means votes."""
+    votes = VotePrivacy(epsilon=50.0, delta=1e-4, votes=2)
+    one = learner(privacy=Privacy(votes=votes))
+    assert type(one.mli_test_weights(one.mli_get_current_weights()).vote) is bool
+    mixing = keras.Sequential([keras.Input((6,)), Centred(), layers.Dense(3)])
+    mixing.compile(optimizer="sgd", loss=LOGITS)
+    train = PRIVACY.train if keras.backend.backend() == "jax" else None
+    with pytest.raises(UnsupportedModel, match="KerasLearner cannot vote privately, .*mixes the"):
+        learner(mixing, privacy=Privacy(train=train, votes=votes))
 
 
 def test_predicts_the_same_as_onnx():

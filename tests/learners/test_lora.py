@@ -21,12 +21,13 @@ from colearn.experiment import check_schema, draw_up
 from colearn.learners.frozen import FROZEN
 from colearn.learners.lora import LoraLearner
 from colearn.ml_interface import DiffPrivConfig, ModelFormat
-from colearn.privacy.config import Privacy
+from colearn.privacy.config import Privacy, VotePrivacy
 from colearn.testing import check_learner
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(0, 2, size=240)
 TOKENS = RNG.integers(2, 20, size=(240, 12)) + 10 * Y[:, None]
+VOTES = VotePrivacy(epsilon=2.0, delta=1e-4, votes=2)
 TOKENS[np.arange(12) >= RNG.integers(6, 13, size=(240, 1))] = 0
 
 
@@ -125,6 +126,19 @@ def test_adapters_learn_privately():
         for name, tensor in proposed.weights.items()
         if name != FROZEN
     )
+
+
+def test_adapters_vote_privately():
+    """How long the others' texts are shows in no text's loss, not even by rounding."""
+    one, widths = learner(privacy=Privacy(votes=VOTES)), []
+    assert type(one.mli_test_weights(one.mli_get_current_weights()).vote) is bool
+    one._module.adapted.register_forward_pre_hook(
+        lambda _, args, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    short, long = TOKENS[np.argsort((TOKENS > 0).sum(1))[[0, -1]]]
+    alone, beside = (one.losses(np.stack([short, other]), Y[:2])[0] for other in (short, long))
+    assert alone == beside
+    assert widths == [12, 12]
 
 
 def test_padding_changes_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -13,8 +14,10 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from colearn import Collective
 from colearn.errors import LearnerError, UnsupportedModel
 from colearn.learners.forest import ForestLearner
+from colearn.learners.lightgbm import LightGBMLearner
 from colearn.learners.sklearn import SklearnLearner
 from colearn.learners.sklearn_private import Layer, noisy_sums
+from colearn.learners.xgboost import XGBoostLearner
 from colearn.ml_interface import DiffPrivConfig, ErrorCodes, Weights
 from colearn.privacy.config import Privacy, VotePrivacy
 from colearn.privacy.guard import NoisySteps
@@ -36,6 +39,8 @@ def learner(estimator=LINEAR, y=CLASSES, privacy=None, **options):
     """A learner of 200 records in batches of 8."""
     return SklearnLearner(estimator, train=(X, y), privacy=privacy, batch_size=8, **options)
 
+
+TREES = [partial(ForestLearner, RandomForestClassifier()), XGBoostLearner, LightGBMLearner]
 
 MODELS = {
     "logistic": (LINEAR, CLASSES),
@@ -254,8 +259,11 @@ def test_records_are_in_one_part_only():
 def test_what_refuses_says_why():
     """Trees never train privately; losses and rates that do not suit say what to use."""
     privacy = Privacy(train=TRAIN)
-    with pytest.raises(UnsupportedModel, match=r"ForestLearner cannot train privately, never:"):
-        ForestLearner(RandomForestClassifier(), train=(X, CLASSES), privacy=privacy)
+    for make in TREES:
+        with pytest.raises(
+            UnsupportedModel, match="cannot train privately, never: a tree's splits"
+        ):
+            make(train=(X, CLASSES), privacy=privacy)
     for estimator, reason in (
         (SGDClassifier(loss="log_loss"), "learning_rate='optimal'"),
         (Perceptron(), "perceptron"),
@@ -269,15 +277,20 @@ def test_what_refuses_says_why():
         SklearnLearner(LINEAR, train=(X[:1], CLASSES[:1]), classes=[0, 1], privacy=privacy)
 
 
-def test_forests_vote_privately():
-    """A learner that cannot train privately can still hide its votes."""
-    made = ForestLearner(
-        RandomForestClassifier(),
-        train=(X, CLASSES),
-        privacy=Privacy(votes=VOTES),
-        trees_per_round=2,
-    )
-    assert type(made.mli_test_weights(made.mli_propose_weights()).vote) is bool
+@pytest.mark.parametrize("make", TREES)
+def test_trees_vote_privately(make):
+    """Learners that cannot train privately can still hide their votes, with trees and without."""
+    made = make(train=(X, CLASSES), privacy=Privacy(votes=VOTES))
+    for _ in range(2):
+        proposed = made.mli_propose_weights()
+        verdict = made.mli_test_weights(proposed)
+        assert type(verdict.vote) is bool
+        assert np.isnan(verdict.vote_score)
+        made.mli_accept_weights(proposed)
+    later = make(train=(X, CLASSES))
+    later.mli_accept_weights(proposed)
+    later.protect(Privacy(votes=VOTES))
+    assert type(later.mli_test_weights(later.mli_propose_weights()).vote) is bool
 
 
 def test_keeps_the_promises(tmp_path):

@@ -329,6 +329,8 @@ class Stream(IterableDataset):
         ({"loss": lambda outputs, y: outputs.sum()}, LearnerError, "one for each"),
         ({"optimizer": torch.optim.SGD([torch.zeros(1)])}, ConfigError, "no optimiser"),
         ({"scheduler": 3}, ConfigError, "no optimiser or scheduler"),
+        ({"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau}, ConfigError, "take .* StepLR"),
+        ({"optimizer": torch.optim.LBFGS, "autocast": torch.float16}, ConfigError, "LBFGS with"),
         ({"device": "abacus"}, ConfigError, "device"),
         ({"train": Stream()}, LearnerError, "stream"),
         ({"train": TensorDataset(torch.zeros(0, 6))}, LearnerError, "no train samples"),

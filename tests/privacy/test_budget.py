@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +190,18 @@ def test_files_that_cannot_be_used(make, tmp_path):
     (tmp_path / "garbage.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(BudgetError, match="cannot be used: file is not a database"):
         make(name="garbage.sqlite", witness="fresh")
+
+
+def test_nobody_else_can_read_it(make, tmp_path):
+    """The secret that assigns records is in it, or in the files that SQLite keeps beside it."""
+    before = os.umask(0)
+    try:
+        spend(make(), "a")
+    finally:
+        os.umask(before)
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()}
+    names = ["budget.sqlite", "budget.sqlite-shm", "budget.sqlite-wal", "witness"]
+    assert modes == dict.fromkeys(names, 0o600)
 
 
 def test_needs_a_witness(tmp_path):

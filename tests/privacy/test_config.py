@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,22 @@ def test_unprotected_says_what_is_open(tmp_path):
     assert "off for votes" in unprotected(Privacy(train=full.train))
     assert "in memory only" in unprotected(full)
     assert unprotected(preset("strict", samples=9, releases=1, budget=tmp_path / "b")) is None
+
+
+@pytest.mark.parametrize("delta", [1e-3, 0.9e-3])
+@pytest.mark.parametrize("part", ["train", "votes"])
+def test_a_delta_too_large_for_the_records_is_told(caplog, part, delta):
+    """From one in as many as there are records on, once, with what to take; below, nothing."""
+    train, votes = DiffPrivConfig(8.0, 1e-5), VotePrivacy(epsilon=2.0, delta=1e-5)
+    large = {
+        "train": Privacy(train=DiffPrivConfig(8.0, delta), votes=votes),
+        "votes": Privacy(train=train, votes=VotePrivacy(epsilon=2.0, delta=delta)),
+    }
+    Guard(large[part], DIGESTS, steps=3, batch_size=32)
+    told = [each.message for each in caplog.records if "delta" in each.message]
+    expected = "delta 0.001 is much for 1000 records: .*; take 0.0001 or less"
+    assert len(told) == (delta == 1e-3)
+    assert all(re.fullmatch(expected, line) for line in told)
 
 
 def test_default_witness_is_in_the_state_folder(monkeypatch):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError, SchemaMismatch, UnsupportedModel
+from colearn.learners.samples import Samples, checked_samples, whole_number
 from colearn.ml_interface import (
     ColearnModel,
     MachineLearningInterface,
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 OTHER_FORMS = "take ModelFormat.NATIVE or ModelFormat.SAFETENSORS"
 """What to do where a model has no ONNX form."""
-
-Samples = tuple["NDArray[Any]", "NDArray[Any]"]
-"""x of shape (n, ...) and y of shape (n,)."""
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -71,7 +69,7 @@ class FrameworkLearner(MachineLearningInterface):
     - `native`, `onnx`: copy it, for use outside colearn.
 
     One that learns from other things than arrays also fills `checked`, `take`,
-    `mini_batches`, and for privacy `joined`, `digests` and `drawn`.
+    `mini_batches`, and for privacy `joined`, `digests`, `drawn`, `few` and `marked`.
 
     Args:
         train: Private samples to train on.
@@ -154,8 +152,14 @@ class FrameworkLearner(MachineLearningInterface):
         """Train and vote on these samples from here on; the model stays as it is.
 
         Raises:
+            ConfigError: The learner is protected: its budget accounts for the samples it has.
             LearnerError: They cannot be learned from, or are of another shape.
         """
+        if self.privacy is not None:
+            raise ConfigError(
+                f"this {type(self).__name__} hides its records, and its budget accounts for them "
+                "alone: make a learner of other samples, with a budget of its own"
+            )
         like = self.train_samples
         self.train_samples = self.checked("train", train, like=like)
         self.vote_samples = self.checked("vote", vote, like=like)
@@ -192,6 +196,12 @@ class FrameworkLearner(MachineLearningInterface):
     def no_private_training(self) -> str | None:
         """Why this model cannot be trained by `noisy_step`; None if it can."""
         return "not yet: nothing clips the gradients of its single samples; protect its votes alone"
+
+    def no_private_votes(self) -> str | None:
+        """Why this model's votes cannot be private; None if they can."""
+        from colearn.learners.mixing import mixing  # noqa: PLC0415 - for who asks for privacy
+
+        return mixing(self)
 
     def noisy_step(
         self,
@@ -248,6 +258,24 @@ class FrameworkLearner(MachineLearningInterface):
         """Return some of the samples."""
         x, y = samples
         return x[rows], y[rows]
+
+    def few(self, count: int) -> Samples:
+        """Return some train samples to try the model with; where there are fewer, some twice."""
+        samples = self.train_samples
+        rows = np.arange(count) * len(samples[0]) // count
+        return self.joined([self.take(samples, rows)])
+
+    def marked(self, samples: Samples, rows: NDArray[np.intp], value: float) -> Samples:
+        """Return samples whose inputs in some rows are all this value.
+
+        They stay as they are where they are whole numbers, which may be names of things.
+        """
+        x, y = samples
+        if x.dtype.kind != "f" or np.array_equal(x, x.round()):
+            return samples
+        x = x.copy()
+        x[rows] = value
+        return x, y
 
     def joined(self, parts: Sequence[Samples]) -> Samples:
         """Return samples of several parts as one, in which records can be told apart.
@@ -452,45 +480,6 @@ class FrameworkLearner(MachineLearningInterface):
         order = np.random.default_rng(seed).permutation(count)
         held = max(1, count // 5)
         return self.take(samples, order[held:]), self.take(samples, order[:held])
-
-
-def whole_number(name: str, value: object, *, least: int) -> int:
-    """Return the value, or raise `ConfigError` unless it is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ConfigError(f"{name} {value!r} is refused: it must be a whole number from {least} up")
-    return int(value)
-
-
-def checked_samples(
-    name: str, samples: Samples, *, like: Samples | None = None, many_targets: bool = False
-) -> Samples:
-    """Return samples as arrays, or raise `LearnerError` if nothing can be learned from them.
-
-    ``like`` are samples whose x must have the same shape, apart from their number.
-    With ``many_targets`` y may have more axes than one.
-    """
-    x, y = np.asarray(samples[0]), np.asarray(samples[1])
-    wrong_axes = y.ndim < 1 if many_targets else y.ndim != 1
-    if x.ndim < 1 or wrong_axes or len(x) != len(y):
-        raise LearnerError(
-            f"the {name} samples have x of shape {x.shape} and y of shape {y.shape}: "
-            f"expected (n, ...) and {'(n, ...)' if many_targets else '(n,)'}"
-        )
-    if not len(x):
-        raise LearnerError(f"there are no {name} samples: at least one is needed")
-    if x.dtype.kind in "OSU":
-        raise LearnerError(f"x of the {name} samples is {x.dtype}: expected numbers")
-    if like is not None and x.shape[1:] != like[0].shape[1:]:
-        raise LearnerError(
-            f"a {name} sample has shape {x.shape[1:]}, "
-            f"but a train sample has {like[0].shape[1:]}: they must agree"
-        )
-    for part, values in (("x", x), ("y", y)):
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise LearnerError(
-                f"{part} of the {name} samples holds NaN or infinity: fill or drop those samples"
-            )
-    return x, y
 
 
 def _quiet() -> np.errstate:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError
-from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
+from colearn.learners.samples import Samples, whole_number
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.learners.trees import (
     MAX_DEPTH,
@@ -30,6 +30,7 @@ from colearn.protocols import Tensors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colearn.privacy.config import Privacy
     from colearn.protocols import Policy
 
 _ALIKE = 1e-4
@@ -60,6 +61,7 @@ class BoostedOptions(TypedDict, total=False):
     test: Samples | None
     policy: str | Policy
     seed: int
+    privacy: Privacy | None
 
 
 class BoostedLearner(SupervisedLearner):
@@ -83,6 +85,7 @@ class BoostedLearner(SupervisedLearner):
         test: As in `FrameworkLearner`.
         policy: As in `FrameworkLearner`.
         seed: As in `FrameworkLearner`.
+        privacy: As in `FrameworkLearner`; for votes alone.
 
     Raises:
         LearnerError: The samples cannot be learned from.
@@ -107,6 +110,7 @@ class BoostedLearner(SupervisedLearner):
         test: Samples | None = None,
         policy: str | Policy = "loss",
         seed: int = 0,
+        privacy: Privacy | None = None,
     ) -> None:
         self.params = dict(params or {})
         if taken := sorted(self.decided & self.params.keys()):
@@ -127,6 +131,7 @@ class BoostedLearner(SupervisedLearner):
             steps=whole_number("rounds_per_proposal", rounds_per_proposal, least=1),
             policy=policy,
             seed=seed,
+            privacy=privacy,
         )
         self._schema = boosted_schema(max_trees=self.max_trees, max_nodes=self.max_nodes)
 
@@ -222,6 +227,10 @@ class BoostedLearner(SupervisedLearner):
     def no_private_training(self) -> str | None:
         """Trees cannot: their splits and leaves are made of single samples."""
         return NO_PRIVATE_TREES
+
+    def no_private_votes(self) -> str | None:
+        """Trees can always vote privately: they judge each sample alone."""
+        return None
 
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return probabilities or predicted numbers."""

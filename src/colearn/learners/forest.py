@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import Samples, whole_number
 from colearn.learners.measures import label_index
+from colearn.learners.samples import Samples, whole_number
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.learners.trees import (
     MAX_DEPTH,
@@ -154,6 +154,10 @@ class ForestLearner(SupervisedLearner):
     def no_private_training(self) -> str | None:
         """Trees cannot: their splits and leaves are made of single samples."""
         return NO_PRIVATE_TREES
+
+    def no_private_votes(self) -> str | None:
+        """Trees can always vote privately: they judge each sample alone."""
+        return None
 
     def outputs(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Return what is judged: predicted numbers, or smoothed probabilities.

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import Options, Samples
+from colearn.learners.base import Options
 from colearn.learners.frozen import frozen_digest
 from colearn.learners.network import NetworkLearner, SampleErrors, no_optimiser
+from colearn.learners.samples import Samples
 from colearn.protocols import Tensors
 from colearn.schema import KINDS
 

@@ -30,7 +30,7 @@ from colearn.learners import jax_dense
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from colearn.learners.base import Samples
+    from colearn.learners.samples import Samples
     from colearn.privacy.guard import NoisySteps
 
 _NUMBERS_AT_ONCE = 2**25  # of gradients of single samples: 128 MiB in float32

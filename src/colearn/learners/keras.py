@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import Options, Samples
+from colearn.learners.base import Options
 from colearn.learners.frozen import frozen_digest
 from colearn.learners.keras_backend import choose_backend
 from colearn.learners.network import NetworkLearner, SampleErrors, no_optimiser
+from colearn.learners.samples import Samples
 from colearn.learners.supervised import one_line
 from colearn.protocols import Tensors
 

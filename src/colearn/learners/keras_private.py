@@ -18,7 +18,7 @@ from colearn.learners import jax_private
 if TYPE_CHECKING:
     import numpy as np
 
-    from colearn.learners.base import Samples
+    from colearn.learners.samples import Samples
     from colearn.privacy.guard import NoisySteps
 
 

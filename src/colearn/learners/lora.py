@@ -78,9 +78,18 @@ class LoraLearner(TorchLearner):
 
     def no_private_training(self) -> str | None:
         """Why these adapters cannot be trained privately; None if they can."""
-        scores: Any = self._module
-        scores.cut = False  # the length of the longest text shows in the others' dropout
+        self._keep_lengths()
         return super().no_private_training()
+
+    def no_private_votes(self) -> str | None:
+        """Why votes on these adapters cannot be private; None if they can."""
+        self._keep_lengths()
+        return super().no_private_votes()
+
+    def _keep_lengths(self) -> None:
+        """Cut no batch: how long its longest text is shows in others' dropout and rounding."""
+        scores: Any = self._module
+        scores.cut = False
 
     def native(self) -> nn.Module:
         """Return a copy of the PEFT model, whose ``save_pretrained`` writes its adapters."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from colearn.errors import ColearnError, ConfigError, LearnerError
-from colearn.learners.base import FrameworkLearner, Options, Samples, checked_samples
+from colearn.learners.base import FrameworkLearner, Options
 from colearn.learners.frozen import FROZEN, check_frozen
 from colearn.learners.measures import absolute_error, r_squared, wrong
+from colearn.learners.samples import Samples, checked_samples
 from colearn.learners.supervised import one_line
 from colearn.protocols import Tensors
 

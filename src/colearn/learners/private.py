@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colearn.learners.protectable import check_private_training, protectable
+from colearn.learners.protectable import (
+    check_private_training,
+    check_private_votes,
+    from_outside,
+)
 from colearn.ml_interface import ErrorCodes, ProposedWeights, Weights
 from colearn.privacy.config import planned_releases, planned_votes, preset
 from colearn.privacy.guard import Guard, NoisySteps, PrivateTraining, PrivateVotes
@@ -21,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from colearn.learners.base import FrameworkLearner, Samples
+    from colearn.learners.base import FrameworkLearner
+    from colearn.learners.samples import Samples
     from colearn.ml_interface import MachineLearningInterface
     from colearn.privacy.config import Privacy
     from colearn.protocols import Tensors
@@ -58,7 +63,7 @@ def protect(
         BudgetError: The budget's file cannot be used.
         LearnerError: There are too few records.
     """
-    own = protectable(learner, name)
+    own = from_outside(learner, name)
     if own.privacy is not None:
         return
     samples = len(own.train_samples[0]) + len(own.vote_samples[0])
@@ -78,10 +83,12 @@ def guard(learner: FrameworkLearner, privacy: Privacy, parts: Sequence[Samples])
     """Make the guard of a learner whose records are all of these parts.
 
     Raises:
-        UnsupportedModel: It cannot train privately, or cannot tell its records apart.
+        UnsupportedModel: It cannot train or vote privately, or cannot tell its records apart.
     """
     if privacy.train is not None:
         check_private_training(learner)
+    if privacy.votes is not None:
+        check_private_votes(learner)
     records = learner.joined(parts)
     made = Guard(
         privacy, learner.digests(records), steps=learner.steps, batch_size=learner.batch_size

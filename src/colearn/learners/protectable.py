@@ -16,14 +16,26 @@ def protectable(learner: MachineLearningInterface, name: str) -> FrameworkLearne
         UnsupportedModel: The learner cannot be protected.
         MissingExtra: What would train its model privately is not installed.
     """
+    own = from_outside(learner, name)
+    if own.privacy is None:
+        check_private_training(own)
+        check_private_votes(own)
+    return own
+
+
+def from_outside(learner: MachineLearningInterface, name: str) -> FrameworkLearner:
+    """The learner, if it is of a kind that a preset can be put on.
+
+    Raises:
+        ConfigError: There is no such preset.
+        UnsupportedModel: It is not.
+    """
     check_name(name)
     if not isinstance(learner, FrameworkLearner):
         raise UnsupportedModel(
             f"privacy {name!r} is refused for a {type(learner).__name__}: only learners built on "
             "colearn.learners.base.FrameworkLearner can be protected from outside"
         )
-    if learner.privacy is None:
-        check_private_training(learner)
     return learner
 
 
@@ -31,3 +43,9 @@ def check_private_training(learner: FrameworkLearner) -> None:
     """Raise `UnsupportedModel` if a learner cannot train privately."""
     if reason := learner.no_private_training():
         raise UnsupportedModel(f"{type(learner).__name__} cannot train privately, {reason}")
+
+
+def check_private_votes(learner: FrameworkLearner) -> None:
+    """Raise `UnsupportedModel` if a learner cannot vote privately."""
+    if reason := learner.no_private_votes():
+        raise UnsupportedModel(f"{type(learner).__name__} cannot vote privately, {reason}")

@@ -23,8 +23,9 @@ from colearn.errors import (
     UnsupportedModel,
     UnusableWeights,
 )
-from colearn.learners.base import Options, Samples
+from colearn.learners.base import Options
 from colearn.learners.measures import label_index
+from colearn.learners.samples import Samples
 from colearn.learners.supervised import SupervisedLearner, checked_table, one_line
 from colearn.protocols import Tensors
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 
 from colearn.errors import ConfigError, LearnerError
-from colearn.learners.base import FrameworkLearner, Options, Samples, checked_samples
+from colearn.learners.base import FrameworkLearner, Options
 from colearn.learners.measures import (
     absolute_error,
     hinge_loss,
@@ -19,6 +19,7 @@ from colearn.learners.measures import (
     squared_error,
     wrong,
 )
+from colearn.learners.samples import Samples, checked_samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

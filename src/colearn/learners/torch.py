@@ -27,6 +27,7 @@ from colearn.errors import (
 from colearn.learners.base import TrainingOptions
 from colearn.learners.frozen import FROZEN, check_frozen, frozen_digest
 from colearn.learners.measures import r_squared
+from colearn.learners.samples import Samples
 from colearn.learners.supervised import one_line
 from colearn.protocols import Tensors
 
@@ -72,14 +73,15 @@ class TorchLearner(DatasetLearner):
             ``functools.partial(torch.optim.SGD, lr=0.1)``; called for each proposal.
         train: Arrays or tensors x and y, a dataset of such pairs with ``__len__``,
             or its `DataLoader`, whose batch size, collate function and workers are
-            then used, but not its order. A dataset that draws at random repeats
-            itself if it draws from torch, or in workers.
+            then used, but not its order, ``prefetch_factor`` or ``persistent_workers``.
+            A dataset that draws at random repeats itself if it draws from torch, or in
+            workers.
         vote: As in `FrameworkLearner`, in any of these forms.
         test: As in `FrameworkLearner`, in any of these forms.
         error: Each sample's error, from outputs and targets, for the ``accuracy``
             policy and for scores; by default what `sample_errors` says.
         scheduler: Makes a learning-rate scheduler for an optimiser; it steps after
-            each mini-batch.
+            each mini-batch, so not ``ReduceLROnPlateau``.
         max_grad_norm: Length that gradients are clipped to.
         device: Where to compute.
         autocast: The dtype of mixed-precision training, ``torch.bfloat16`` or
@@ -209,7 +211,7 @@ class TorchLearner(DatasetLearner):
                     self._loss,
                     self._sample_losses,
                     batch_size=self.batch_size,
-                    some=self._some(torch_private.SAMPLES),
+                    some=moved(self.few(torch_private.SAMPLES), self._device, self._dtype),
                 )
             except UnsupportedModel as error:
                 return one_line(error)
@@ -224,6 +226,15 @@ class TorchLearner(DatasetLearner):
         self._optimizer.step()
         if self._scheduler is not None:
             self._scheduler.step()
+
+    def marked(self, samples: Samples, rows: NDArray[np.intp], value: float) -> Samples:
+        """Return samples whose inputs in some rows are all this value, or a large one for NaN.
+
+        Over NaN a GPU's kernel may end the process, as that of ``binary_cross_entropy`` does.
+        """
+        if self._device.type != "cpu":
+            value = float(np.nan_to_num(value, nan=1e30))
+        return super().marked(samples, rows, value)
 
     def set_offset(self, offset: Tensors | None) -> None:
         """Add these to the trained parameters after each step; statistics are left alone."""
@@ -285,14 +296,6 @@ class TorchLearner(DatasetLearner):
             nn.utils.clip_grad_norm_(self._trained.values(), self._max_grad_norm)
         return loss
 
-    def _some(self, count: int) -> tuple[Any, Any]:
-        """So many train samples as tensors, each read by itself; of few some are taken again."""
-        samples = self.joined([self.train_samples])
-        rows = np.arange(count, dtype=np.intp) % len(samples[0])
-        batch = next(batches_in_order(*self.take(samples, rows), count))
-        found: tuple[Any, Any] = moved(batch, self._device, self._dtype)
-        return found
-
     def _forget_training(self) -> None:
         """Let go of gradients and of the optimiser's memory."""
         self._module.zero_grad()
@@ -320,6 +323,8 @@ class TorchLearner(DatasetLearner):
                 f"no optimiser or scheduler can be made: {one_line(reason)}; "
                 "give functions such as functools.partial(torch.optim.SGD, lr=0.1)"
             ) from reason
+        else:
+            self._check_fits_together()
         finally:
             self._forget_training()
         few = self.take(self.vote_samples, np.arange(min(2, len(self.vote_samples[0]))))
@@ -333,6 +338,19 @@ class TorchLearner(DatasetLearner):
                 f"the module cannot be judged on vote samples: {one_line(reason)}; "
                 "module, loss and samples must fit together"
             ) from reason
+
+    def _check_fits_together(self) -> None:
+        """Raise `ConfigError` where optimiser or scheduler ask for what a step does not give."""
+        if isinstance(self._scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise ConfigError(
+                "the scheduler ReduceLROnPlateau is refused: it goes by a loss on other samples, "
+                "and none is measured in training; take one that goes by steps, such as StepLR"
+            )
+        if self._scaler is not None and isinstance(self._optimizer, torch.optim.LBFGS):
+            raise ConfigError(
+                "LBFGS with autocast=torch.float16 is refused: it asks for several losses a step, "
+                "and they are scaled for one; take autocast=torch.bfloat16, or SGD or Adam"
+            )
 
 
 def _judged(

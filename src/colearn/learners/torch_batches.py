@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from blake3 import blake3
 
 from colearn.errors import LearnerError, MissingExtra, UnsupportedModel
-from colearn.learners.base import FrameworkLearner, Samples, checked_samples
+from colearn.learners.base import FrameworkLearner
+from colearn.learners.samples import Samples, checked_samples
 
 try:
     import torch
@@ -150,7 +152,21 @@ class DatasetLearner(FrameworkLearner):
     def take(self, samples: Samples, rows: NDArray[np.intp]) -> Samples:
         """Return some of the samples."""
         x: Any = samples[0]
-        return (x.take(rows), None) if isinstance(x, Rows) else super().take(samples, rows)  # type: ignore[return-value]
+        if isinstance(x, Rows):
+            return x.take(rows), None  # type: ignore[return-value]
+        return _each(x, itemgetter(rows)), samples[1][rows]
+
+    def few(self, count: int) -> Samples:
+        """Return some train samples in memory, each read by itself."""
+        few: Samples = next(batches_in_order(*super().few(count), count))
+        return few
+
+    def marked(self, samples: Samples, rows: NDArray[np.intp], value: float) -> Samples:
+        """Return samples whose inputs in some rows are all this value."""
+        x: Any = samples[0]
+        if not any(map(_fractional, x.values() if isinstance(x, Mapping) else [x])):
+            return samples
+        return _each(x, partial(_marked, rows=rows, value=value)), samples[1]
 
     def joined(self, parts: Sequence[Samples]) -> Samples:
         """Return samples of several parts as one, in which records can be told apart."""
@@ -197,15 +213,34 @@ class DatasetLearner(FrameworkLearner):
 
 def batches_in_order(x: Any, y: Any, size: int) -> Iterator[tuple[Any, Any]]:
     """Yield all samples, batch by batch."""
+    count = len(x if isinstance(x, Rows) else y)
     places = [
-        np.arange(start, min(start + size, len(x)), dtype=np.intp)
-        for start in range(0, len(x), size)
+        np.arange(start, min(start + size, count), dtype=np.intp) for start in range(0, count, size)
     ]
     if isinstance(x, Rows):
         yield from x.batches(places)
     else:
         for rows in places:
-            yield x[rows], y[rows]
+            yield _each(x, itemgetter(rows)), y[rows]
+
+
+def _each(x: Any, change: Callable[[Any], Any]) -> Any:
+    """Return inputs of which each array or tensor has been changed."""
+    if isinstance(x, Mapping):
+        return {name: change(part) for name, part in x.items()}
+    return change(x)
+
+
+def _fractional(part: Any) -> bool:
+    tensor = torch.as_tensor(part)
+    return tensor.is_floating_point() and not tensor.equal(tensor.round())
+
+
+def _marked(part: Any, rows: NDArray[np.intp], value: float) -> Any:
+    if not _fractional(part):
+        return part
+    tensor = torch.as_tensor(part)
+    return tensor.index_fill(0, torch.from_numpy(rows).to(tensor.device), value)
 
 
 def moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -5,16 +5,18 @@ and what is to be released is on disk before it is published. So a crash, wherev
 strikes, leaves nothing released that was not charged; and a restart finds what it
 drew before and sends that again. Nothing is ever refunded.
 
-The file is SQLite with a write-ahead log, synced at every commit. It is bound to the
-fingerprint of its data, and a `Witness` elsewhere notices an older copy of it.
+The file is SQLite with a write-ahead log, synced at every commit, for its owner's eyes alone.
+It is bound to the fingerprint of its data, and a `Witness` elsewhere notices an older copy
+of it.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple, Self
@@ -47,6 +49,12 @@ class Cap(NamedTuple):
     delta: float
 
 
+def _make_for_the_owner_alone(path: Path) -> None:
+    """Make the file if it is not there; SQLite gives the files beside it the same mode."""
+    with suppress(OSError):  # SQLite will say what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
 class Budget:
     """What may be spent of the privacy of one data set, and what has been.
 
@@ -77,6 +85,8 @@ class Budget:
         if path is not None and witness is None:
             raise BudgetError(f"budget {path} has no witness: say where to keep its count")
         self._witness = None if witness is None else Witness(witness)
+        if path is not None:
+            _make_for_the_owner_alone(path)
         with self._readable():
             self._connection = sqlite3.connect(
                 ":memory:" if path is None else path, isolation_level=None, check_same_thread=False

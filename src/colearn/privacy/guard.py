@@ -98,13 +98,17 @@ class Guard:
         witness = privacy.witness
         if witness is None and privacy.budget is not None:
             witness = default_witness(mark)
-        budget = Budget(privacy.budget, fingerprint=mark, caps=_caps(privacy), witness=witness)
+        caps = _caps(privacy)
+        budget = Budget(privacy.budget, fingerprint=mark, caps=caps, witness=witness)
         votes = voting(digests, budget.secret)
         self.parts = Parts(np.flatnonzero(~votes), np.flatnonzero(votes))
         if not all(map(len, self.parts)):
             raise LearnerError(
                 f"{len(digests)} records are too few: some are needed to train and some to vote"
             )
+        delta = max(cap.delta for cap in caps.values())
+        if warning := large_delta(delta, len(digests)):
+            _log.warning("%s", budget.telling(warning))
         self.votes: PrivateVotes | None = None
         if privacy.votes is not None:
             self.votes = PrivateVotes(budget, privacy.votes, records=len(self.parts.vote))
@@ -232,6 +236,19 @@ def swamped(sigma: float, samples: int) -> str | None:
         f"the noise of a private vote is {sigma:.0f} records and only {samples} vote: most votes "
         f"will be chance; hold {_MOST_NOISE * sigma:.0f} records or more, plan fewer votes, "
         "or spend more epsilon"
+    )
+
+
+def large_delta(delta: float, records: int) -> str | None:
+    """What to tell the owner if delta is one in as many as there are records, or more; else None.
+
+    To publish a record taken at random, and nothing else, costs epsilon 0 at that delta.
+    """
+    if delta < 1 / records:
+        return None
+    return (
+        f"delta {delta:g} is much for {records} records: so large a one would let one of them be "
+        f"published as it is; take {1 / (10 * records):.1g} or less"
     )
 
 

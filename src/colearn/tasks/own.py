@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colearn.errors import ColearnError, ConfigError
-from colearn.learners.base import FrameworkLearner, Samples
+from colearn.learners.base import FrameworkLearner
+from colearn.learners.samples import Samples
 from colearn.learners.supervised import SupervisedLearner, one_line
 from colearn.ml_interface import MachineLearningInterface
 from colearn.tasks.datasets import Dataset, set_apart

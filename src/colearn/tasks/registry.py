@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from colearn.errors import ConfigError
-from colearn.learners.base import FrameworkLearner, Samples
+from colearn.learners.base import FrameworkLearner
+from colearn.learners.samples import Samples
 from colearn.tasks.datasets import Dataset
 
 _MODELS = {

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colearn.errors import ConfigError
-from colearn.learners.base import FrameworkLearner, Samples
+from colearn.learners.base import FrameworkLearner
+from colearn.learners.samples import Samples
 from colearn.tasks import splits
 from colearn.tasks.datasets import Dataset
 from colearn.tasks.registry import Task
