@@ -149,12 +149,12 @@ def test_what_suits_the_members_is_filled_in(changes, method, vote, rounds):
     ("changes", "committee"),
     [
         ({"learners": 12}, 0),
-        ({"learners": 13}, 11),
+        ({"learners": 13}, 10),
         ({"learners": 13, "committee": 0}, 0),
         ({"learners": 13, "untrusted": True}, 0),
     ],
 )
-def test_of_many_learners_eleven_are_drawn(changes, committee):
+def test_of_many_learners_ten_are_drawn(changes, committee):
     """So that a round of `fast` moves no more than 2 (n − 1) models."""
     settings = resolved(Settings(**changes))
     assert settings.committee == rule_of(settings).committee == committee

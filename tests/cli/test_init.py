@@ -134,7 +134,7 @@ MANY = [option for n in range(13) for option in ("--member", f"0x{n + 1:040d}")]
 @pytest.mark.parametrize(
     ("options", "committee"),
     [
-        (["--trusted", *MANY], 11),
+        (["--trusted", *MANY], 10),
         (["--trusted", *MANY[2:]], 0),
         (["--trusted", *MANY, "--committee", "0"], 0),
         (["--trusted", *MANY, "--committee", "5"], 5),
@@ -143,7 +143,7 @@ MANY = [option for n in range(13) for option in ("--member", f"0x{n + 1:040d}")]
         (["--method", "plain", *MANY], 0),
     ],
 )
-def test_of_many_who_trust_each_other_eleven_are_drawn(capsys, tmp_path, options, committee):
+def test_of_many_who_trust_each_other_ten_are_drawn(capsys, tmp_path, options, committee):
     """From thirteen members on `fast` has a committee, unless it is said otherwise."""
     status, out, err = run(capsys, "init", "digits", *options)
     assert status == 0, err

@@ -86,7 +86,7 @@ def demo(
         ledger: What counts the votes: local, or evm for the smart contract, on a chain
             in this process.
         committee: How many members, drawn anew each round, vote and train beside the
-            proposer; 0 for all. By default eleven under fast, where there are more than
+            proposer; 0 for all. By default ten under fast, where there are more than
             twelve learners, and else all.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1):
             learners hide single records behind noise. Noise is no seed's, so that no two

@@ -64,7 +64,7 @@ def init(
             to them within the time to vote, and have this time to reveal them.
         committee: How many members, drawn anew each round, vote and train beside the
             proposer, so that a round's cost does not grow with their number; 0 for all.
-            By default eleven under fast, where more than twelve members are named and
+            By default ten under fast, where more than twelve members are named and
             votes are open, and else all.
         option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
             batch_size) or to your factory; may be repeated. A task's vote is by

@@ -19,7 +19,8 @@ from colearn.methods.plain import Plain
 from colearn.protocols import Method
 from colearn.records import PLAIN
 
-_FEW = 11
+_ALL_UP_TO = 12
+_DRAWN = 10
 
 METHODS: dict[str, Method] = {
     each.name: each
@@ -72,8 +73,8 @@ def committee_for(method: str, members: int) -> int:
     """How large a committee suits so many members; 0: all vote and train.
 
     In a merging method each update goes to every member, so that the bytes of a round grow with
-    the square of their number. Members that trust each other lose little where eleven and the
+    the square of their number. Members that trust each other lose little where ten and the
     proposer train, and a round takes less than 2 (n − 1) models. Where some may lie, a small
     committee can by chance have a majority of liars: there it is for the user to choose.
     """
-    return _FEW if method == "fast" and members > _FEW + 1 else 0
+    return _DRAWN if method == "fast" and members > _ALL_UP_TO else 0
