@@ -9,16 +9,21 @@ out. Opacus by itself, its loader and noise included, is timed on the same model
 from __future__ import annotations
 
 import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
 
 import jax
+import keras
 import numpy as np
 import optax
 import torch
 from flax import linen
+from keras import layers
 from opacus import PrivacyEngine
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
@@ -29,6 +34,7 @@ from torch.nn import functional
 from colearn.learners.base import FrameworkLearner
 from colearn.learners.flax import from_linen
 from colearn.learners.jax import JaxLearner, JaxModel
+from colearn.learners.keras import KerasLearner
 from colearn.learners.sklearn import SklearnLearner
 from colearn.learners.torch import TorchLearner
 from colearn.ml_interface import DiffPrivConfig
@@ -106,6 +112,31 @@ def jax_convolutions() -> JaxModel:
     )
 
 
+def keras_layers(*own: keras.Layer) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((784,)), *own])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=loss)
+    return model
+
+
+def keras_linear() -> keras.Model:
+    return keras_layers(layers.Dense(10))
+
+
+def keras_perceptron() -> keras.Model:
+    return keras_layers(layers.Dense(100, activation="relu"), layers.Dense(10))
+
+
+def keras_convolutions() -> keras.Model:
+    return keras_layers(
+        *(layers.Reshape((28, 28, 1)), layers.ZeroPadding2D(3)),
+        *(layers.Conv2D(16, 8, strides=2, activation="relu"), layers.MaxPool2D(2, strides=1)),
+        *(layers.Conv2D(32, 4, strides=2, activation="relu"), layers.MaxPool2D(2, strides=1)),
+        *(layers.Flatten(), layers.Dense(32, activation="relu"), layers.Dense(10)),
+    )
+
+
 def sklearn_learner(model: Callable[[], object], privacy: Privacy | None) -> FrameworkLearner:
     return SklearnLearner(
         model(),
@@ -136,6 +167,17 @@ def jax_learner(model: Callable[[], JaxModel], privacy: Privacy | None) -> Frame
         model(),
         loss=optax.softmax_cross_entropy_with_integer_labels,
         optimizer=optax.sgd(0.1),
+        train=(X, Y),
+        vote=(X[:640], Y[:640]),
+        steps=STEPS,
+        batch_size=BATCH_SIZE,
+        privacy=privacy,
+    )
+
+
+def keras_learner(model: Callable[[], keras.Model], privacy: Privacy | None) -> FrameworkLearner:
+    return KerasLearner(
+        model(),
         train=(X, Y),
         vote=(X[:640], Y[:640]),
         steps=STEPS,
@@ -220,6 +262,9 @@ def main() -> None:
         compare("JAX, linear 784-10", jax_learner, jax_linear, 2.5)
         compare("JAX, 784-100-10", jax_learner, jax_perceptron, 2.5)
         compare("JAX, convolutions 16-32", jax_learner, jax_convolutions, 3.5)
+        compare("Keras on JAX, linear 784-10", keras_learner, keras_linear, 2.5)
+        compare("Keras on JAX, 784-100-10", keras_learner, keras_perceptron, 2.5)
+        compare("Keras on JAX, convolutions 16-32", keras_learner, keras_convolutions, 3.5)
 
 
 if __name__ == "__main__":

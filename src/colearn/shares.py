@@ -16,6 +16,7 @@ _TASK_OPTIONS = {
     "vote": str,
     "learning_rate": float,
     "batch_size": int,
+    "norm": str,
 }
 
 Options = Mapping[str, str | int | float | bool]
@@ -35,7 +36,7 @@ def make_learner(
         task: A task's name, or ``module:factory``. A factory is called with the
             ``options`` by name, ``seed`` and ``data_dir``, and returns a learner.
         options: What the experiment says; for a task ``learner``, ``split``, ``vote``,
-            ``learning_rate`` and ``batch_size``.
+            ``learning_rate``, ``batch_size`` and ``norm``.
         seed: The experiment's.
         share: Position of the member, and of how many: which part of a task's data is
             its own. A factory is not told.
@@ -63,8 +64,11 @@ def make_learner(
     given = dict(options)
     framework = given.pop("learner", None)
     position, members = share
+    named = tasks.get(task, None if framework is None else str(framework))
+    if "norm" in given:
+        named = named.normalised(str(given.pop("norm")))
     return tasks.build(
-        tasks.get(task, None if framework is None else str(framework)),
+        named,
         learners=members,
         split=str(given.pop("split", "iid")),
         policy=str(given.pop("vote", "loss")),

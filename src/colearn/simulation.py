@@ -195,7 +195,8 @@ def task_of(settings: Settings) -> Task:
         ConfigError: There is none, or its data cannot be shared out.
     """
     if not is_factory(settings.task):
-        return tasks.get(settings.task, settings.learner)
+        task = tasks.get(settings.task, settings.learner)
+        return task if settings.privacy is None else task.privately()
     if settings.learner is not None:
         raise ConfigError(
             f"{settings.task} makes learners of its own: leave --learner {settings.learner} out"

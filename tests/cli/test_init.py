@@ -187,6 +187,11 @@ def test_init_takes_a_factory(capsys, tmp_path):
             ["iris", "--trusted", "--privacy", "standard"],
             "ForestLearner cannot train privately, never",
         ),
+        (["digits", "--option", "norm=group", "--trusted"], "which normalises nothing; leave it"),
+        (
+            ["fashion-mnist", "--option", "learner=jax", "--option", "norm=layer", "--trusted"],
+            "norm 'layer' is refused: take batch or group",
+        ),
         (["digits", "--trusted", "--privacy", "lax"], "no privacy is called 'lax'"),
         (["digits", "--method", "fastest"], "no method is called 'fastest'"),
         (["digit", "--trusted"], "did you mean digits"),

@@ -15,6 +15,8 @@ from colearn.privacy.config import planned_releases, planned_votes
 from colearn.shares import make_learner
 from colearn.simulation import Settings, simulate
 
+GROUPS = ("--option", "norm=group")
+
 
 @pytest.fixture(autouse=True)
 def state_home(tmp_path, monkeypatch):
@@ -116,6 +118,39 @@ class Foreign:
 
     def mli_get_current_weights(self):
         return Weights({"w": np.zeros(1)})
+
+
+def test_a_network_for_pictures_is_agreed_on_as_it_can_be_private(tmp_path, optional):
+    """By init --privacy, by an option, and in a simulation; else the refusal names both."""
+    optional("opacus")
+
+    def agreed(name, *words):
+        path = tmp_path / f"{name}.toml"
+        words = ["init", "fashion-mnist", "--option", "learner=torch", "--trusted", *words]
+        app([*words, "--out", str(path)], exit_on_error=False, result_action="return_value")
+        return msgspec.structs.replace(experiment.read(path), members=("a", "b"))
+
+    def joined(agreement):
+        learner = make_learner(
+            agreement.task, options=agreement.options, seed=agreement.seed, share=(0, 20)
+        )
+        protected(agreement, learner, "standard", tmp_path / "budget.sqlite")
+        return learner
+
+    private, chosen = agreed("private", "--privacy", "strict"), agreed("own", *GROUPS)
+    assert private.tensors == chosen.tensors
+    assert private.experiment.terms["options.norm"] == '"group"'
+    assert joined(chosen).privacy.train.target_epsilon == 8.0
+    simulated = simulate(
+        Settings(task="fashion-mnist", learner="torch", learners=20, privacy="standard")
+    )
+    with simulated.collective:
+        first = next(iter(simulated.learners.values()))
+        assert first.schema() == chosen.schema
+    plain = agreed("plain")
+    assert plain.tensors != chosen.tensors
+    with pytest.raises(UnsupportedModel, match=r"never with BatchNorm2d .* --privacy, or .*=group"):
+        joined(plain)
 
 
 def test_a_simulated_run_keeps_its_budgets(tmp_path, caplog):

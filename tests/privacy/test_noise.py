@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, kstest, norm
 
-from colearn.privacy.noise import discrete_gaussian, gaussian, secret_generator
+from colearn.privacy.noise import (
+    _box_muller,
+    discrete_gaussian,
+    gaussian,
+    random_bits,
+    secret_generator,
+)
 
 DRAWS = 20_000
+RAREST = np.array([[0, -1, 0, 1, -(2**31)], [0, -1, 2**30, 2**31 - 1, -(2**31)]], np.int32)
 
 
 @pytest.mark.parametrize("variance", [Fraction(1, 2), Fraction(4), Fraction(30)])
@@ -37,9 +44,57 @@ def test_a_large_variance_is_a_gaussian():
     assert abs(drawn.mean()) < 1
 
 
+@pytest.fixture
+def by_jax(optional):
+    """What JAX makes of bits, compiled as its training steps are."""
+    optional("jax_privacy")
+    import jax  # noqa: PLC0415 - may be missing
+
+    from colearn.learners.jax_private import normal  # noqa: PLC0415
+
+    return jax.jit(normal, static_argnums=1)
+
+
+def by_numpy(bits, numbers):
+    """What numpy makes of bits."""
+
+    class Bits:
+        def integers(self, *_, **__):
+            return bits.reshape(-1).view(np.int64)
+
+    drawn = np.empty(numbers, np.float32)
+    _box_muller(drawn, Bits())
+    return drawn
+
+
 def test_fast_noise_is_normal():
     """By Kolmogorov and Smirnov's test, in the far tail, and with nothing shared by a pair."""
-    drawn = gaussian(np.random.default_rng(1), (2_000_000,), np.float32).astype(np.float64)
+    looks_normal(gaussian(np.random.default_rng(1), (2_000_000,), np.float32))
+
+
+def test_noise_made_by_jax_is_normal(by_jax):
+    """By the same tests."""
+    numbers = 2_000_000
+    looks_normal(np.asarray(by_jax(random_bits(np.random.default_rng(1), numbers), numbers)))
+
+
+@pytest.mark.parametrize("numbers", [1, 9, 10])
+def test_jax_makes_of_bits_what_numpy_does(by_jax, numbers):
+    """Of common bits and of the rarest, for odd numbers too; the radius is never infinite."""
+    common = random_bits(np.random.default_rng(2), 100_000)
+    own, ours = by_jax(common, 100_000), by_numpy(common, 100_000)
+    assert np.abs(own - ours).max() < 1e-4
+    half = -(-numbers // 2)
+    own, ours = by_jax(RAREST[:, :half], numbers), by_numpy(RAREST[:, :half].copy(), numbers)
+    assert own.shape == ours.shape == (numbers,)
+    np.testing.assert_allclose(own, ours, atol=1e-5)
+    assert 6.6 < np.abs(own).max() < 6.7
+
+
+def looks_normal(drawn):
+    """Check two million numbers of float32; those at the same place of both halves are a pair."""
+    assert drawn.dtype == np.float32
+    drawn = drawn.astype(np.float64)
     assert kstest(drawn, "norm").pvalue > 1e-3
     assert (drawn**4).mean() == pytest.approx(3, abs=0.03)
     beyond = 2 * norm.sf(4.5) * len(drawn)

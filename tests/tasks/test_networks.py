@@ -15,11 +15,13 @@ from threadpoolctl import threadpool_limits
 from colearn import tasks
 from colearn.baselines import train_alone
 from colearn.kinds import statistics, trained
+from colearn.learners.private import protect
 
+PRIVATELY = "print(json.dumps(test_networks.proposed_privately('keras')))"
 LEARNS = "print(json.dumps(test_networks.measured('keras')))"
 FIRST = """
 from colearn.tasks.keras_models import convolutions
-model = convolutions(1, 28, outputs=10, seed=3)
+model = convolutions(1, 28, outputs=10, norm="batch", seed=3)
 print(json.dumps([float(abs(each).sum()) for each in model.get_weights()]))
 """
 
@@ -39,6 +41,32 @@ def measured(framework):
         "statistics": sum(first[name].size for name in statistics(first)),
         "score": moved.score,
     }
+
+
+def proposed_privately(framework):
+    """Propose once for a small private X-ray task; return what was spent and what moved."""
+    rng = np.random.default_rng(5)
+    x, y = rng.random((40, 64 * 64), np.float32), np.arange(40) % 2
+    task = tasks.get("xray", framework).privately()
+    with threadpool_limits(1):
+        learner = task.learner((x[:32], y[:32]), (x[32:], y[32:]), seed=5, batch_size=8)
+        protect(learner, "standard", rounds=4, members=2, all_train=False, committee=0)
+        first, proposal = learner.mli_get_current_weights().weights, learner.mli_propose_weights()
+    moved = [np.abs(proposal.weights[name] - first[name]).max() for name in trained(first)]
+    return {
+        "epsilon": proposal.training_summary.dp_budget.consumed_epsilon,
+        "trained": sum(first[name].size for name in trained(first)),
+        "statistics": len(statistics(first)),
+        "moved": float(min(moved)),
+    }
+
+
+def is_private(found):
+    """The budget was charged, all of the same many weights moved, and none is a statistic."""
+    assert 0 < found["epsilon"] <= 8
+    assert found["trained"] == 9 * (1 * 16 + 16 * 32 + 32 * 64) + 2 * 112 + 4096 * 2 + 2
+    assert found["statistics"] == 0
+    assert 0 < found["moved"] < 1
 
 
 def in_keras(backend, code):
@@ -78,3 +106,17 @@ def test_the_same_network_in_keras():
     """So it has in Keras, where not even the first weights depend on the backend."""
     looks_right(in_keras("torch", LEARNS))
     assert in_keras("torch", FIRST) == in_keras("jax", FIRST)
+
+
+@pytest.mark.parametrize(("framework", "package"), [("torch", "opacus"), ("jax", "jax_privacy")])
+def test_the_network_trains_privately_in_each_framework(framework, package, optional):
+    """Where privacy is asked for, it has no statistics of batches, and its budget is charged."""
+    optional(package)
+    is_private(proposed_privately(framework))
+
+
+def test_the_network_trains_privately_in_keras_on_jax():
+    """So it does in Keras on JAX; on torch it says what to do."""
+    is_private(in_keras("jax", PRIVATELY))
+    with pytest.raises(AssertionError, match="not yet on torch: set .* KERAS_BACKEND to jax"):
+        in_keras("torch", PRIVATELY)

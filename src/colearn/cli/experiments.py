@@ -67,9 +67,11 @@ def init(
             By default ten under fast, where more than twelve members are named and
             votes are open, and else all.
         option: NAME=VALUE, given to the task (learner, split, vote, learning_rate,
-            batch_size) or to your factory; may be repeated. A task's vote is by
+            batch_size, norm) or to your factory; may be repeated. A task's vote is by
             default loss under plain, which approves only what is better; else not-worse,
-            which approves what is no better, too.
+            which approves what is no better, too. The norm of networks for pictures is
+            batch, or group, by which they can train privately: the default with
+            --privacy.
         privacy: standard (epsilon 8 for training, 2 for votes) or strict (3 and 1): what
             every member's learner is to hide single records by.
         data_dir: Folder of your data, where the task takes one.
@@ -152,14 +154,12 @@ def drawn_up(
     options = dict(options or {})
     if not is_factory(task):
         framework = options.get("learner")
-        suited = tasks.suited(
-            tasks.get(task, None if framework is None else str(framework)),
-            trusted=trusted,
-            method=method,
-            rounds=rounds,
-        )
+        named = tasks.get(task, None if framework is None else str(framework))
+        suited = tasks.suited(named, trusted=trusted, method=method, rounds=rounds)
         method, rounds = suited.method, suited.rounds
         options.setdefault("vote", suited.vote)
+        if privacy is not None and named.norm:
+            options.setdefault("norm", named.privately().norm)
     elif rounds is None:
         raise ConfigError(f"how many rounds is {task} to learn? say --rounds")
     learner = make_learner(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from colearn.errors import ConfigError
+from colearn.errors import ConfigError, UnsupportedModel
 from colearn.experiment import Agreement
 from colearn.methods import method
 from colearn.ml_interface import MachineLearningInterface
 from colearn.privacy.config import unprotected
 from colearn.shares import make_learner
+from colearn.tasks import get as named_task
 from colearn.tasks.own import is_factory
 
 BUDGET_FILE = "budget.sqlite"
@@ -70,16 +71,33 @@ def protected(
         from colearn.learners.private import protect  # noqa: PLC0415 - needs an extra
 
         budget.parent.mkdir(parents=True, exist_ok=True)
-        protect(
-            learner,
-            name,
-            rounds=agreement.rounds,
-            members=len(agreement.experiment.members),
-            all_train=method(agreement.method).all_train,
-            committee=agreement.rule.committee,
-            budget=budget,
-        )
+        try:
+            protect(
+                learner,
+                name,
+                rounds=agreement.rounds,
+                members=len(agreement.experiment.members),
+                all_train=method(agreement.method).all_train,
+                committee=agreement.rule.committee,
+                budget=budget,
+            )
+        except UnsupportedModel as reason:
+            raise UnsupportedModel(f"{reason}{_agreed_norm(agreement)}") from None
     return unprotected(getattr(learner, "privacy", None))
+
+
+def _agreed_norm(agreement: Agreement) -> str:
+    """What keeps a task's network from private training, and only all members can change."""
+    if is_factory(agreement.task):
+        return ""
+    framework = agreement.options.get("learner")
+    task = named_task(agreement.task, None if framework is None else str(framework))
+    if agreement.options.get("norm", task.norm) != "batch":
+        return ""
+    return (
+        "; all members train the network that they agreed on: for private training write the "
+        "experiment anew, with colearn init --privacy, or --option norm=group"
+    )
 
 
 def hides_training(learner: MachineLearningInterface) -> bool:

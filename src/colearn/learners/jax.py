@@ -292,7 +292,7 @@ def _noisily_stepped(  # noqa: PLR0917 - jit takes what is static by position
     optimizer: Any,
     working: _Working,
     part: jax_private.Part,
-    noise: Any,
+    noise: jax_private.Noise,
     bound: Any,
     size: Any,
 ) -> _Working:

@@ -8,15 +8,15 @@ layer are jax-privacy's; the others go by `jax_dense`. The noise is our own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from math import isqrt, prod
+from functools import partial, reduce
+from math import factorial, isqrt, prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from colearn.errors import MissingExtra
 from colearn.learners.supervised import one_line
-from colearn.privacy.noise import fill
+from colearn.privacy.noise import gaussian, random_bits
 
 try:
     import jax
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _NUMBERS_AT_ONCE = 2**25  # of gradients of single samples: 128 MiB in float32
 _ALIGNED = 64  # bytes, at a multiple of which an array has to begin
+_SINE = [(-1) ** n / factorial(2 * n + 1) for n in range(7)]  # Taylor's series
 
 Tree = Any
 """A pytree of arrays."""
@@ -142,6 +143,20 @@ def model_sum(train: Any, loss: Any, params: Tree, part: Part, bound: Any) -> Tr
     return clipped_sum(sample_loss(train, loss), params, part, bound)
 
 
+class Noise(NamedTuple):
+    """What is added to the sum of a batch's gradients, all leaves' numbers one after the other.
+
+    Attributes:
+        drawn: Bits from `random_bits`; where a leaf is float64, normal numbers.
+        deviation: Their standard deviation is to be this.
+        more: Sums of samples beyond those that a compiled function takes at once, if any.
+    """
+
+    drawn: NDArray[Any]
+    deviation: float
+    more: NDArray[np.floating] | None
+
+
 class Compiled(NamedTuple):
     """What a model's private steps go through.
 
@@ -152,7 +167,7 @@ class Compiled(NamedTuple):
     """
 
     sums: Callable[[Part, float], Tree]
-    step: Callable[[Part, NDArray[np.floating], float, int], Any]
+    step: Callable[[Part, Noise, float, int], Any]
     rows: int
 
 
@@ -162,8 +177,8 @@ def noisy_step(
     """Put a batch through compiled functions, and return what the step leads to.
 
     Batches have all sizes, but a compiled function takes one, which Poisson's exceed once
-    in forty times: they are filled up, and what there is beyond is added to the noise
-    before. That is numpy's: a key of JAX's is 64 bits.
+    in forty times: they are filled up, and what there is beyond is added with the noise.
+    That is made of numpy's bits: a key of JAX's is 64 bits.
 
     Args:
         compiled: The functions.
@@ -173,38 +188,62 @@ def noisy_step(
         rng: Where noise and draws come from.
     """
     rows = min(compiled.rows, plan.samples, plan.batch_size + 2 * isqrt(plan.batch_size) + 1)
-    total = _noise(like, plan, rng)
     *others, last = _parts(samples, rows, rng)
-    for part in others:
-        sums = compiled.sums(part, plan.max_grad_norm)
-        total += np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(sums)])
-    return compiled.step(last, total, plan.max_grad_norm, plan.batch_size)
+    sums = [jax.tree.leaves(compiled.sums(part, plan.max_grad_norm)) for part in others]
+    flat = [np.concatenate([np.ravel(leaf) for leaf in leaves]) for leaves in sums]
+    more = reduce(np.add, flat) if flat else None
+    noise = Noise(_drawn(like, rng), plan.deviation, more)
+    return compiled.step(last, noise, plan.max_grad_norm, plan.batch_size)
 
 
-def noisy_mean(sums: Tree, noise: Any, size: Any) -> Tree:
+def noisy_mean(sums: Tree, noise: Noise, size: Any) -> Tree:
     """Mean of a batch's clipped gradients, with noise; to be compiled.
 
     Args:
         sums: The gradients'.
-        noise: What is added to all their numbers, one leaf after the other.
+        noise: What is added.
         size: What to divide by.
     """
     leaves, structure = jax.tree.flatten(sums)
-    ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+    *ends, numbers = np.cumsum([leaf.size for leaf in leaves])
+    bare = noise.drawn.dtype == np.int32
+    total = (normal(noise.drawn, numbers) if bare else noise.drawn) * noise.deviation
+    if noise.more is not None:
+        total += noise.more
     noisy = (
         ((leaf + added.reshape(leaf.shape)) / size).astype(leaf.dtype)
-        for leaf, added in zip(leaves, jnp.split(noise, ends), strict=True)
+        for leaf, added in zip(leaves, jnp.split(total, ends), strict=True)
     )
     return jax.tree.unflatten(structure, noisy)
 
 
-def _noise(like: Tree, plan: NoisySteps, rng: np.random.Generator) -> NDArray[np.floating]:
+def _drawn(like: Tree, rng: np.random.Generator) -> NDArray[Any]:
     leaves = jax.tree.leaves(like)
     numbers = sum(leaf.size for leaf in leaves)
-    drawn = _empty((numbers,), np.result_type(*(leaf.dtype for leaf in leaves)))
-    fill(drawn, rng)
-    drawn *= plan.deviation
-    return drawn
+    if any(leaf.dtype == np.float64 for leaf in leaves):
+        return gaussian(rng, (numbers,), np.float64)
+    return random_bits(rng, numbers)
+
+
+def normal(bits: Any, numbers: int) -> Any:
+    """Make standard normal numbers as `colearn.privacy.noise.gaussian` does; to be compiled.
+
+    Cosines are made of the sines of half the angles, for XLA's own take ten times as long.
+
+    Args:
+        bits: From `random_bits`.
+        numbers: How many.
+    """
+    radius = jnp.abs(bits[0].astype(jnp.float32)) * 2.0**-31
+    radius = jnp.sqrt(-2.0 * jnp.log(jnp.maximum(radius, 2.0**-32)))
+
+    def cosine(turn: Any) -> Any:
+        half = turn.astype(jnp.float32) * (np.pi * 2.0**-32)
+        series = reduce(lambda total, term: total * half**2 + term, reversed(_SINE))
+        return 1.0 - 2.0 * (half * series) ** 2
+
+    before = bits[1] - 2**30  # by a quarter turn, and round the end as angles go: the sine
+    return jnp.concatenate([radius * cosine(bits[1]), radius * cosine(before)])[:numbers]
 
 
 def _parts(samples: Samples, rows: int, rng: np.random.Generator) -> Iterator[Part]:

@@ -88,7 +88,7 @@ class PrivateSteps:
         )
 
     def _noisily_stepped(
-        self, values: Any, part: jax_private.Part, noise: Any, bound: Any, size: Any
+        self, values: Any, part: jax_private.Part, noise: jax_private.Noise, bound: Any, size: Any
     ) -> tuple[list[Any], list[Any]]:
         trained, state, optimizer = values
         sums = self._clipped_sum(trained, state, part, bound)

@@ -41,25 +41,29 @@ def gaussian(
         shape: Of the array.
         dtype: Of what it is added to.
     """
+    if dtype == np.float64:
+        return rng.standard_normal(shape)
     drawn = np.empty(shape, dtype)
-    fill(drawn, rng)
-    return drawn
-
-
-def fill(drawn: NDArray[np.floating], rng: np.random.Generator) -> None:
-    """Draw into an array of float32 or float64, contiguous, as `gaussian` does."""
-    if drawn.dtype == np.float64:
-        rng.standard_normal(out=drawn)
-        return
     flat = drawn.reshape(-1)
     for start in range(0, flat.size, _AT_ONCE):
         _box_muller(flat[start : start + _AT_ONCE], rng)
+    return drawn
+
+
+def random_bits(rng: np.random.Generator, numbers: int) -> NDArray[np.int32]:
+    """Draw what so many normal numbers are made of, two of 64 bits.
+
+    Returns:
+        Bits of radii and of angles, shape (2, half as many).
+    """
+    half = -(-numbers // 2)
+    drawn = rng.integers(-(2**63), 2**63 - 1, half, np.int64, endpoint=True)
+    return drawn.view(np.int32).reshape(2, half)
 
 
 def _box_muller(drawn: NDArray[np.float32], rng: np.random.Generator) -> None:
-    half = -(-drawn.size // 2)
-    bits = rng.integers(-(2**63), 2**63 - 1, half, np.int64, endpoint=True).view(np.int32)
-    radius, angle = bits.astype(np.float32).reshape(2, half)
+    radius, angle = random_bits(rng, drawn.size).astype(np.float32)
+    half = len(radius)
     np.maximum(np.abs(radius, out=radius), 0.5, out=radius)
     np.log(np.multiply(radius, 2.0**-31, out=radius), out=radius)
     np.sqrt(np.multiply(radius, -2.0, out=radius), out=radius)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Unpack
 
 from colearn.errors import MissingExtra
-from colearn.tasks.registry import Given, Task
+from colearn.tasks.registry import GROUPS, Given, Task
 
 try:
     import jax
@@ -29,7 +29,7 @@ def learner(
 ) -> JaxLearner:
     """Make a learner of a task; see `Task.learner`."""
     return JaxLearner(
-        _model(*task.picture, task.classes or 1, given["seed"]),
+        _model(*task.picture, task.classes or 1, task.norm, given["seed"]),
         loss=optax.softmax_cross_entropy_with_integer_labels,
         optimizer=_adam(learning_rate),
         steps=task.steps,
@@ -45,11 +45,13 @@ class Convolutions(linen.Module):
         channels: 1 for grey, 3 for colour.
         side: Pixels along an edge.
         outputs: How many classes.
+        norm: See `Task`.
     """
 
     channels: int
     side: int
     outputs: int
+    norm: str
 
     @linen.compact
     def __call__(self, x: Any, *, train: bool = False) -> Any:
@@ -57,7 +59,10 @@ class Convolutions(linen.Module):
         x = x.reshape(-1, self.channels, self.side, self.side).transpose(0, 2, 3, 1)
         for width in (16, 32, 64):
             x = linen.Conv(width, (3, 3), use_bias=False)(x)
-            x = linen.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+            if self.norm == "group":
+                x = linen.GroupNorm(GROUPS, epsilon=1e-5)(x)
+            else:
+                x = linen.BatchNorm(use_running_average=not train, momentum=0.9)(x)
             x = linen.max_pool(linen.relu(x), (2, 2), (2, 2))  # type: ignore[no-untyped-call]
         x = linen.Dropout(0.25, deterministic=not train)(x.reshape(len(x), -1))
         return linen.Dense(self.outputs)(x)
@@ -65,8 +70,8 @@ class Convolutions(linen.Module):
 
 # Learners that are given the same model and optimiser share what is compiled.
 @cache
-def _model(channels: int, side: int, outputs: int, seed: int) -> JaxModel:
-    module = Convolutions(channels, side, outputs)
+def _model(channels: int, side: int, outputs: int, norm: str, seed: int) -> JaxModel:
+    module = Convolutions(channels, side, outputs, norm)
     sample = jnp.zeros((1, channels * side * side), jnp.float32)
     return from_linen(module, module.init(jax.random.key(seed), sample))
 

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from colearn.learners.keras import KerasLearner
-from colearn.tasks.registry import Given, Task
+from colearn.tasks.registry import GROUPS, Given, Task
 
 
 def learner(
@@ -20,7 +20,9 @@ def learner(
     """Make a learner of a task; see `Task.learner`."""
     from keras import losses, optimizers  # noqa: PLC0415 - the learner says what is missing
 
-    model = convolutions(*task.picture, outputs=task.classes or 1, seed=given["seed"])
+    model = convolutions(
+        *task.picture, outputs=task.classes or 1, norm=task.norm, seed=given["seed"]
+    )
     model.compile(
         optimizer=optimizers.Adam(learning_rate),
         loss=losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -33,7 +35,7 @@ def learner(
     )
 
 
-def convolutions(channels: int, side: int, *, outputs: int, seed: int) -> Any:
+def convolutions(channels: int, side: int, *, outputs: int, norm: str, seed: int) -> Any:
     """A network that reads flat pictures, small enough to train on a processor.
 
     Its first weights are numpy's, so that they are the same on every backend.
@@ -42,6 +44,7 @@ def convolutions(channels: int, side: int, *, outputs: int, seed: int) -> Any:
         channels: 1 for grey, 3 for colour.
         side: Pixels along an edge.
         outputs: How many classes.
+        norm: See `Task`.
         seed: Of the first weights.
     """
     from keras import Input, Sequential, layers  # noqa: PLC0415 - as above
@@ -51,9 +54,9 @@ def convolutions(channels: int, side: int, *, outputs: int, seed: int) -> Any:
             Input((channels * side * side,)),
             layers.Reshape((channels, side, side)),
             layers.Permute((2, 3, 1)),
-            *_halved(layers, 16),
-            *_halved(layers, 32),
-            *_halved(layers, 64),
+            *_halved(layers, 16, norm),
+            *_halved(layers, 32, norm),
+            *_halved(layers, 64, norm),
             layers.Flatten(),
             layers.Dropout(0.25),
             layers.Dense(outputs),
@@ -68,11 +71,13 @@ def convolutions(channels: int, side: int, *, outputs: int, seed: int) -> Any:
     return model
 
 
-def _halved(layers: Any, outputs: int) -> tuple[Any, ...]:
+def _halved(layers: Any, outputs: int, norm: str) -> tuple[Any, ...]:
     """A convolution that halves a picture's side."""
     return (
         layers.Conv2D(outputs, 3, padding="same", use_bias=False, data_format="channels_last"),
-        layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5),
+        layers.GroupNormalization(GROUPS, epsilon=1e-5)
+        if norm == "group"
+        else layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5),
         layers.ReLU(),
         layers.MaxPooling2D(2, data_format="channels_last"),
     )

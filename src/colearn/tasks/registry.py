@@ -30,6 +30,9 @@ _MODELS = {
 }
 """By framework, the module here that makes a task's model a learner."""
 
+_NORMS = ("batch", "group")
+GROUPS = 4  # of a layer's channels, where its network normalises over groups
+
 
 class Given(TypedDict):
     """What all learners of a task are given alike; see `Task.learner`."""
@@ -61,6 +64,8 @@ class Task:
         needs_data: The samples must come from a folder the user names.
         picture: Channels, 1 for grey and 3 for colour, and pixels along an edge; zeros
             where the model need not know.
+        norm: What a network's layers are normalised over: ``batch``, or ``group``, channels
+            of one sample, without which it cannot train privately; empty without such layers.
     """
 
     name: str
@@ -76,6 +81,26 @@ class Task:
     learning_rate: float | None
     needs_data: bool = False
     picture: tuple[int, int] = (0, 0)
+    norm: str = ""
+
+    def normalised(self, norm: str) -> Task:
+        """The task whose network normalises over batches or groups.
+
+        Raises:
+            ConfigError: There is no such way, or the model does not normalise.
+        """
+        if not self.norm:
+            raise ConfigError(
+                f"norm {norm!r} is refused: the task {self.name} in {self.framework} has a "
+                f"{self.model}, which normalises nothing; leave it out"
+            )
+        if norm not in _NORMS:
+            raise ConfigError(f"norm {norm!r} is refused: take {' or '.join(_NORMS)}")
+        return replace(self, norm=norm)
+
+    def privately(self) -> Task:
+        """The task with a model that can train privately, if only its normalisation could not."""
+        return self.normalised("group") if self.norm else self
 
     def load(self, data_dir: Path | None = None, test_dir: Path | None = None) -> Dataset:
         """Load the samples.
@@ -169,6 +194,7 @@ _CONVOLUTIONAL = (
         batch_size=32,
         learning_rate=0.002,
         picture=(1, 28),
+        norm="batch",
     ),
     Task(
         name="mnist",
@@ -183,6 +209,7 @@ _CONVOLUTIONAL = (
         learning_rate=0.002,
         needs_data=True,
         picture=(1, 28),
+        norm="batch",
     ),
     Task(
         name="cifar10",
@@ -197,6 +224,7 @@ _CONVOLUTIONAL = (
         learning_rate=0.002,
         needs_data=True,
         picture=(3, 32),
+        norm="batch",
     ),
     Task(
         name="xray",
@@ -211,6 +239,7 @@ _CONVOLUTIONAL = (
         learning_rate=0.001,
         needs_data=True,
         picture=(1, 64),
+        norm="batch",
     ),
 )
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Unpack
 
 from colearn.errors import MissingExtra
-from colearn.tasks.registry import Given, Task
+from colearn.tasks.registry import GROUPS, Given, Task
 
 try:
     import torch
@@ -27,7 +27,7 @@ def learner(
     """Make a learner of a task; see `Task.learner`."""
     with torch.random.fork_rng([]):
         torch.manual_seed(given["seed"])
-        module = convolutions(*task.picture, outputs=task.classes or 1)
+        module = convolutions(*task.picture, outputs=task.classes or 1, norm=task.norm)
     return TorchLearner(
         module,
         loss=nn.functional.cross_entropy,
@@ -38,32 +38,35 @@ def learner(
     )
 
 
-def convolutions(channels: int, side: int, *, outputs: int) -> nn.Module:
+def convolutions(channels: int, side: int, *, outputs: int, norm: str) -> nn.Module:
     """A network that reads flat pictures, small enough to train on a processor.
 
     Args:
         channels: 1 for grey, 3 for colour.
         side: Pixels along an edge.
         outputs: How many classes.
+        norm: See `Task`.
     """
     narrowest = 64 * (side // 8) ** 2
     module = nn.Sequential(
         nn.Unflatten(1, (channels, side, side)),
-        *_halved(channels, 16),
-        *_halved(16, 32),
-        *_halved(32, 64),
+        *_halved(channels, 16, norm),
+        *_halved(16, 32, norm),
+        *_halved(32, 64, norm),
         nn.Flatten(),
         nn.Dropout(0.25),
         nn.Linear(narrowest, outputs),
     )
+    if norm == "group":
+        return module  # Opacus reads the other layout wrong
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # twice as fast
 
 
-def _halved(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+def _halved(inputs: int, outputs: int, norm: str) -> tuple[nn.Module, ...]:
     """A convolution that halves a picture's side."""
     return (
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
+        nn.GroupNorm(GROUPS, outputs) if norm == "group" else nn.BatchNorm2d(outputs),
         nn.ReLU(),
         nn.MaxPool2d(2),
     )
