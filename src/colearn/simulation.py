@@ -235,8 +235,11 @@ def attackers_of(settings: Settings) -> frozenset[int]:
 
 def build(settings: Settings) -> Setting:
     """Load the data, share them out, and make the learners of resolved settings."""
+    task = task_of(settings)
+    task.framework_module()
+    threadpool_limits(1)  # others train beside; and torch's learners keep to what they find
     setting = tasks.build(
-        task_of(settings),
+        task,
         learners=settings.learners,
         split=settings.split,
         seed=settings.seed,
@@ -247,7 +250,7 @@ def build(settings: Settings) -> Setting:
         test_dir=_path(settings.test_dir),
         flipped=attackers_of(settings) if settings.attack == LABEL_FLIP else frozenset(),
     )
-    threadpool_limits(1)  # small products, and others train beside: more threads only cost time
+    threadpool_limits(1)  # of what was loaded since
     return setting
 
 

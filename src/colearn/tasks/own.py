@@ -121,6 +121,9 @@ class OwnTask(Task):
         learner = _divisible(self.name, self.data_dir, seed=0)
         return set_apart(*_samples(learner), _classes(learner))
 
+    def framework_module(self) -> None:
+        """Loaded already, when it was looked at what the factory makes."""
+
     def learner(
         self,
         train: Samples,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from colearn.errors import ConfigError
 from colearn.learners.base import FrameworkLearner
@@ -153,15 +153,21 @@ class Task:
             MissingExtra: The model's framework is not installed.
         """
         self._check(learning_rate, batch_size)
-        make: Callable[..., FrameworkLearner] = import_module(
-            f"colearn.tasks.{_MODELS[self.framework]}"
-        ).learner
+        make: Callable[..., FrameworkLearner] = self.framework_module().learner
         return make(
             self,
             **Given(train=train, vote=vote, test=test, policy=policy, seed=seed),
             learning_rate=self.learning_rate if learning_rate is None else learning_rate,
             batch_size=self.batch_size if batch_size is None else batch_size,
         )
+
+    def framework_module(self) -> Any:
+        """What makes the learners, with the framework that they are written in.
+
+        Raises:
+            MissingExtra: It is not installed.
+        """
+        return import_module(f"colearn.tasks.{_MODELS[self.framework]}")
 
     def _check(self, learning_rate: float | None, batch_size: int | None) -> None:
         for what, given, own in (
