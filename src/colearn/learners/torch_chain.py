@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from colearn.learners.torch_clipping import Losses, SampleGradients, only, summed, whole
+from colearn.learners.torch_clipping import Losses, SampleGradients, only, squared, summed, whole
 
 _ALONE = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity),
@@ -85,30 +85,34 @@ def _of_layer(
         error = error.flatten(2).transpose(1, 2)
     elif given.ndim > 2:
         given, error = given.flatten(1, -2), error.flatten(1, -2)
+    single = error if error.ndim == 2 else error.sum(1)
+    squares = squared(single)
     if bias is not None and id(bias) in names:
-        yield whole(names[id(bias)], error if error.ndim == 2 else error.sum(1))
+        yield whole(names[id(bias)], single, squares)
     if id(weight) not in names:
         return
     if error.ndim == 2:
-        yield _outer(names[id(weight)], given, error)
+        yield _outer(names[id(weight)], given, error, squares)
         return
     if isinstance(layer, nn.Conv2d):
         padding: Any = layer.padding  # no text: `_chain` has seen to that
         given = nn.functional.unfold(
             given, layer.kernel_size, layer.dilation, padding, layer.stride
         ).transpose(1, 2)
-    single = torch.bmm(error.transpose(1, 2), given)
-    yield whole(names[id(weight)], single.reshape(len(given), *weight.shape))
+    products = torch.bmm(error.transpose(1, 2), given)
+    yield whole(names[id(weight)], products.reshape(len(given), *weight.shape))
 
 
-def _outer(name: str, given: torch.Tensor, error: torch.Tensor) -> SampleGradients:
-    """Of a dense layer: the outer products of inputs (n, in) and errors (n, out)."""
+def _outer(
+    name: str, given: torch.Tensor, error: torch.Tensor, squares: torch.Tensor
+) -> SampleGradients:
+    """Of a dense layer: outer products of inputs (n, in) and errors (n, out) of known squares."""
 
     def total(shares: torch.Tensor, counting: torch.Tensor | None) -> torch.Tensor:
         clipped = only(counting, error) * shares.unsqueeze(1)
         return clipped.T @ only(counting, given)
 
-    return SampleGradients(name, given.square().sum(1) * error.square().sum(1), total)
+    return SampleGradients(name, squared(given).mul_(squares), total)
 
 
 def _chain(module: nn.Module) -> Iterator[nn.Module | None]:

@@ -83,24 +83,29 @@ def _clipped(
 ) -> Iterator[tuple[str, torch.Tensor]]:
     norms = torch.stack([each.squares for each in gradients]).sum(0).sqrt_()
     shares = (bound / norms).clamp_(max=1.0)
-    counts = norms.isfinite()
-    if missing > 0:
-        counts[-missing:] = False
     counting = None
-    if not counts.all():
-        counting, shares = counts, shares.where(counts, 0.0)
+    if missing > 0 or not norms.sum().isfinite():
+        counting = norms.isfinite()
+        counting[len(norms) - missing :] = False
+        shares = shares.where(counting, 0.0)
     for each in gradients:
         yield each.name, each.total(shares, counting)
 
 
-def whole(name: str, single: torch.Tensor) -> SampleGradients:
-    """Of any parameter: every sample's gradient, shape (n, ...)."""
+def whole(name: str, single: torch.Tensor, squares: torch.Tensor | None = None) -> SampleGradients:
+    """Of any parameter: each sample's gradient, shape (n, ...), and its squared length if known."""
     flat = single.flatten(1) if single.ndim > 1 else single.unsqueeze(1)
 
     def total(shares: torch.Tensor, counting: torch.Tensor | None) -> torch.Tensor:
         return (shares @ only(counting, flat)).reshape(single.shape[1:])
 
-    return SampleGradients(name, flat.square().sum(1), total)
+    return SampleGradients(name, squared(flat) if squares is None else squares, total)
+
+
+def squared(rows: torch.Tensor) -> torch.Tensor:
+    """Squared length of each row."""
+    lengths: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths.square_()
 
 
 def only(counting: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor:

@@ -160,7 +160,11 @@ def noisy_gradients(
     The noise is numpy's: torch's generator of the processor heeds 32 bits of a seed.
     """
     sums = clipped_sums(what, x, y, plan.max_grad_norm)
-    for name, parameter in what.trained.items():
-        dtype = np.float64 if parameter.dtype is torch.float64 else np.float32
-        drawn = torch.from_numpy(gaussian(rng, tuple(parameter.shape), dtype)).to(parameter.device)
-        parameter.grad = sums[name].add_(drawn, alpha=plan.deviation).div_(plan.batch_size)
+    parameters = what.trained.values()
+    double = any(each.dtype is torch.float64 for each in parameters)
+    numbers = [each.numel() for each in parameters]
+    drawn = torch.from_numpy(gaussian(rng, (sum(numbers),), np.float64 if double else np.float32))
+    parts = torch.split(drawn.to(y.device), numbers)
+    for (name, parameter), part in zip(what.trained.items(), parts, strict=True):
+        noise = part.view(parameter.shape)
+        parameter.grad = sums[name].add_(noise, alpha=plan.deviation).div_(plan.batch_size)
