@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import keras
@@ -137,14 +138,21 @@ def keras_convolutions() -> keras.Model:
     )
 
 
+def options(privacy: Privacy | None) -> dict[str, Any]:
+    """What the learners of all frameworks are given alike."""
+    return {
+        "train": (X, Y),
+        "vote": (X[:640], Y[:640]),
+        "steps": STEPS,
+        "batch_size": BATCH_SIZE,
+        "privacy": privacy,
+    }
+
+
 def sklearn_learner(model: Callable[[], object], privacy: Privacy | None) -> FrameworkLearner:
     return SklearnLearner(
         model(),
-        train=(X, Y),
-        vote=(X[:640], Y[:640]),
-        steps=STEPS,
-        batch_size=BATCH_SIZE,
-        privacy=privacy,
+        **options(privacy),
     )
 
 
@@ -154,11 +162,7 @@ def torch_learner(model: Callable[[], nn.Module], privacy: Privacy | None) -> Fr
         model(),
         loss=functional.cross_entropy,
         optimizer=SGD,
-        train=(X, Y),
-        vote=(X[:640], Y[:640]),
-        steps=STEPS,
-        batch_size=BATCH_SIZE,
-        privacy=privacy,
+        **options(privacy),
     )
 
 
@@ -167,22 +171,14 @@ def jax_learner(model: Callable[[], JaxModel], privacy: Privacy | None) -> Frame
         model(),
         loss=optax.softmax_cross_entropy_with_integer_labels,
         optimizer=optax.sgd(0.1),
-        train=(X, Y),
-        vote=(X[:640], Y[:640]),
-        steps=STEPS,
-        batch_size=BATCH_SIZE,
-        privacy=privacy,
+        **options(privacy),
     )
 
 
 def keras_learner(model: Callable[[], keras.Model], privacy: Privacy | None) -> FrameworkLearner:
     return KerasLearner(
         model(),
-        train=(X, Y),
-        vote=(X[:640], Y[:640]),
-        steps=STEPS,
-        batch_size=BATCH_SIZE,
-        privacy=privacy,
+        **options(privacy),
     )
 
 

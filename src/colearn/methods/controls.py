@@ -58,8 +58,8 @@ def offset(state: Tensors, member: str) -> State | None:
     center, own = recall(state, _CENTER), recall(state, _key(member))
     if center is None or own is None:
         return None
-    strength = float(strength_of(state, np.array(1.0)))
-    told = total(((strength, center), (-strength, own)))
+    used = strength(state)
+    told = total(((used, center), (-used, own)))
     return {name: part.astype(state[f"{_CENTER}/{name}"].dtype) for name, part in told.items()}
 
 
@@ -84,8 +84,8 @@ def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], center: 
 
 def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> State:
     """The controls after a round, and what ``center`` makes of them."""
-    strength = strength_of(state)
-    if (strength is not None and not strength) or diverged(base, state, updates, center):
+    known = _known_strength(state)
+    if (known is not None and not known) or diverged(base, state, updates, center):
         return {STRENGTH: np.array(0.0)}
     updates = [update for update in updates if update.steps]
     controls = {key: recall(state, key) or {} for key in _keys(state)}
@@ -100,12 +100,12 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     result[_SAMPLES] = np.array(counts, np.float64)
     for key, each in fresh.items():
         result |= record(key, each, base)
-    if strength is None and (found := _spreads(base, state, updates, center)) is not None:
+    if known is None and (found := _spreads(base, state, updates, center)) is not None:
         now, before = found
         closer = 1.0 - now.apart / before.apart if before.apart else 1.0
-        strength = np.array(min(max(_GAIN * closer, 0.0), 1.0))
-    if strength is not None:
-        result[STRENGTH] = strength
+        known = np.array(min(max(_GAIN * closer, 0.0), 1.0))
+    if known is not None:
+        result[STRENGTH] = known
     if not is_finite(result):
         return {STRENGTH: np.array(0.0)}
     kept = {name: held for name, held in state.items() if name.startswith(f"{_CONTROL}/")}
@@ -124,8 +124,7 @@ def common(
 
 def given_up(state: Tensors) -> str | None:
     """That drift correction was given up, and why, in words; None where it was not."""
-    strength = strength_of(state)
-    if strength is None or strength:
+    if strength(state):
         return None
     return (
         "drift correction is given up: corrected updates were no shorter than uncorrected "
@@ -133,15 +132,20 @@ def given_up(state: Tensors) -> str | None:
     )
 
 
-def strength_of(state: Tensors, default: Any = None) -> Any:
-    """How much of an offset is added; the default until it is known."""
-    strength = state.get(STRENGTH, default)
-    if strength is not None and strength.shape:
+def strength(state: Tensors) -> float:
+    """How much of an offset is added: all of it until that is known."""
+    known = _known_strength(state)
+    return 1.0 if known is None else float(known)
+
+
+def _known_strength(state: Tensors) -> Any:
+    known = state.get(STRENGTH)
+    if known is not None and known.shape:
         raise SchemaMismatch(
-            f"the method's state has a strength of shape {strength.shape}, expected one number: "
+            f"the method's state has a strength of shape {known.shape}, expected one number: "
             "it is of another experiment"
         )
-    return strength
+    return known
 
 
 def _spreads(

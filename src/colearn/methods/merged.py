@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from colearn.kinds import counts, statistics, trained
 from colearn.methods import controls, turns
 from colearn.methods.centers import Center, shares_of
@@ -31,8 +29,8 @@ class Merged:
 
     Where one member trains a round, the others count by what their last training told:
     a step of M′ is the centre of all members' controls, the proposer's renewed, and M′
-    takes as many of them as the proposer did (SAG, arXiv 1309.2388), each as long as the
-    strength of drift correction.
+    takes as many of them as the proposer did (SAG, arXiv 1309.2388), shortened as much as
+    drift correction is weakened.
 
     Attributes:
         name: What an experiment calls it.
@@ -108,8 +106,7 @@ class Merged:
         if self.control is not None and not self.all_train and updates[0].steps:
             common = controls.common(base, state, updates, self.control)
             if common is not None:
-                strength = float(controls.strength_of(state, np.array(1.0)))
-                return total(((strength * updates[0].steps, common),))
+                return total(((controls.strength(state) * updates[0].steps, common),))
         return self.center(moves, shares)
 
     def _settled(self, base: Tensors, updates: Sequence[Trained], shares: Sequence[float]) -> State:

@@ -22,7 +22,6 @@ from colearn.protocols import Tensors, Trained
 _LENGTHS = "lengths"
 _FADING = 0.9
 _ENOUGH = 10
-_WHOLE = np.array(1.0)
 
 
 def advance(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> State:
@@ -38,12 +37,12 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained]) -> State:
     now, before, turns = lengths
     if np.isfinite(lengths).all() and (turns < _ENOUGH or now < before):
         return {_LENGTHS: lengths}
-    return {_LENGTHS: np.zeros(3), controls.STRENGTH: controls.strength_of(state, _WHOLE) / 2}
+    return {_LENGTHS: np.zeros(3), controls.STRENGTH: np.array(controls.strength(state) / 2)}
 
 
 def backed_off(state: Tensors) -> str | None:
     """That the correction was halved, and why, in words; None where it was not."""
-    if controls.strength_of(state, _WHOLE) == 1.0:
+    if controls.strength(state) == 1.0:
         return None
     return (
         "drift correction is halved: corrected updates were no shorter than uncorrected ones; "
