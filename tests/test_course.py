@@ -247,6 +247,8 @@ def test_who_joins_late_judges_late_updates_alike():
     joined.check(net.proposal([left]), net.ledger.view())
     with pytest.raises(WrongMerge):
         joined.check(net.proposal([merged], value=1.0), net.ledger.view())
+    net.decide(net.proposal([net.update("b", 1.0), left]), YES, YES)
+    assert Course(Averaging(), net.ledger, net.weights, net.signer).digest == net.course.digest
 
 
 def test_an_update_nobody_signed_is_found():
@@ -341,6 +343,29 @@ def test_who_lacks_what_others_judged_abstains_until_it_can_take_up_the_state():
     other.follow()
     assert other.known
     assert other.digest == net.course.digest
+
+
+def test_what_could_not_be_had_is_asked_for_again(monkeypatch):
+    """Who begins before it knows any address goes on with all others, without an acceptance."""
+    net, now = Net(Averaging(), members=MANY), [0.0]
+    monkeypatch.setattr("colearn.course.time.monotonic", lambda: now[0])
+    for value in (1.0, 2.0):
+        net.decide(net.proposal([net.update("a", value)]), NO)
+    store, _ = blobless(net, Averaging())
+    first, second = (store._blobs.pop(each.proposal) for each in net.ledger.decisions())
+    other = Course(Averaging(), net.ledger, WeightsStore(store, net.weights._schema))
+    assert not other.known
+    store._blobs[net.ledger.decisions()[0].proposal] = first
+    other.follow()
+    assert not other.known, "it does not ask without a pause"
+    now[0] = 1.0
+    other.follow()
+    assert not other.known
+    store._blobs[net.ledger.decisions()[1].proposal] = second
+    now[0] = 2.0
+    other.follow()
+    assert other.known
+    assert other.digest == net.course.digest != ""
 
 
 def test_an_audit_goes_on_behind_what_is_gone():

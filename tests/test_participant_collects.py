@@ -370,3 +370,28 @@ def test_without_its_journal_a_commitment_stays_hidden():
     net["c"].step()
     net["d"].step()
     assert net.ledger.decisions()[0].outcome is Outcome.ACCEPTED
+
+
+def test_who_lacks_the_methods_state_does_not_train_with_another(monkeypatch):
+    """It looks for it while others are waited for as well, and passes its turn without."""
+    monkeypatch.setattr(participants, "GRACE_SECONDS", 0.0)
+    net = Net(scripted(False, False, False, False), method=Counting())
+    while not net.ledger.decisions():
+        for name in "bcda":
+            net[name].step()
+    for name in "acd":
+        net[name].course.follow()
+    rejected = net.ledger.decisions()[0].proposal
+    net.weights.forget(rejected)
+    net.weights._store.drop(rejected)
+
+    class Idle(Scripted):
+        def mli_propose_weights(self):
+            raise AssertionError("trained from a state that is nobody's")
+
+    late = net.start("b", Idle([]))
+    assert net.ledger.view().proposer == "b"
+    assert [net[name].step() for name in "acdb"] == [*[Action.TRAIN] * 3, None]
+    net.ledger.wait(10**6, net.ledger.now() + 10)
+    assert [late.step(), late.step()] == [Action.TRAIN, Action.PROPOSE]
+    assert (net.ledger.view().round, len(net.ledger.events())) == (2, 5)

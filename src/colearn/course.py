@@ -7,6 +7,7 @@ Participants of one process share one course, and so the work.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import RLock
@@ -29,6 +30,8 @@ from colearn.schema import Schema
 from colearn.state import Turn
 from colearn.weights_store import WeightsStore
 
+_SOON_SECONDS = 0.1
+_LATER_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -75,10 +78,14 @@ class Course:
         weights: Where proposals, updates and states lie.
         signer: Checks whose updates they are; None where members share one process.
 
+    Where the bytes of a decided proposal cannot be had just now, as by who has just begun and
+    knows nobody's address, they are asked for again: after a tenth of a second, then after
+    twice as long each time, up to half a minute. A proposal accepted later names the state
+    from which it was made: what most members approved, they checked.
+
     Attributes:
         method: The method.
-        state: The method's state in the live round.
-        known: Whether that is everybody's: bytes that it follows from could be had.
+        state: The method's state in the live round, where it is known.
     """
 
     def __init__(
@@ -86,12 +93,13 @@ class Course:
     ) -> None:
         self.method = method
         self.state: Tensors = {}
-        self.known = True
         self._ledger = ledger
         self._weights = weights
         self._signer = signer
         self._current = ledger.experiment.initial
         self._seen = 0
+        self._missed: list[Decision] = []
+        self._again, self._pause = 0.0, _SOON_SECONDS
         self._digest: str | None = ""
         self._last: _Merged | None = None
         self._worked: frozenset[str] = frozenset()
@@ -99,7 +107,12 @@ class Course:
         self._found: dict[Digest, WrongMerge | None] = {}
         self._foreseen: tuple[Digest, Tensors] | None = None
         self._lock = RLock()
-        self._take_up()
+        self._take(ledger.decisions())
+
+    @property
+    def known(self) -> bool:
+        """Whether the state is everybody's: all bytes that it follows from could be had."""
+        return not self._missed
 
     @property
     def digest(self) -> str:
@@ -111,53 +124,106 @@ class Course:
             return self._digest
 
     def follow(self) -> None:
-        """Take what the ledger has decided since."""
+        """Take what the ledger has decided since, and what could not be had before."""
         with self._lock:
-            for decision in self._ledger.decisions(self._seen):
-                self.take(decision)
+            fresh = self._ledger.decisions(self._seen)
+            if fresh:
+                self._take(fresh)
+            elif self._missed and time.monotonic() >= self._again:
+                self._catch_up()
 
-    def take(self, decision: Decision) -> None:
+    def _take(self, decisions: Sequence[Decision]) -> None:
+        self._seen += len(decisions)
+        self._missed += decisions
+        self._pause = _SOON_SECONDS
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Advance the state by every round that was missed, as far as bytes can be had."""
+        if not self._missed:
+            return
+        newest = self._missed[-1]
+        if len(self._missed) > 1:
+            self._skip()
+        try:
+            while self._missed:
+                self._advance(self._missed[0])
+                del self._missed[0]
+        except StoreError:
+            self._again = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LATER_SECONDS)
+            self._current = _model_after(newest)
+
+    def _skip(self) -> None:
+        """Of several rounds begin at the last accepted proposal whose state can be had."""
+        for index in reversed(range(len(self._missed))):
+            decision = self._missed[index]
+            if decision.outcome is not Outcome.ACCEPTED or decision.proposal is None:
+                continue
+            with suppress(StoreError, WeightsError):
+                self._adopt(decision.proposal, len(decision.members))
+                self._leave_behind(index)
+                break
+
+    def _leave_behind(self, count: int) -> None:
+        """Go on after that many of the rounds that were missed."""
+        if count:
+            newest, last = self._missed[count - 1], None
+            with suppress(StoreError, WeightsError):
+                last = self._merged_in(newest)
+            self._stand_after(newest, last)
+            del self._missed[:count]
+
+    def _advance(self, decision: Decision) -> None:
         """Advance the state by a round.
 
         A proposal that does not hold moves nothing; nor does one that was not accepted and
         that fewer than half of the voters judged: whoever made it may have shown it to few.
-        Where the bytes of another cannot be had the state is unknown from then on, until a
-        proposal is accepted that names it: what most members approved, they checked.
+
+        Raises:
+            StoreError: Its bytes, or those of an update, cannot be had.
         """
-        self._seen += 1
         foreseen, self._foreseen = self._foreseen, None
+        self._current = decision.current
         last = None
         accepted = decision.outcome is Outcome.ACCEPTED
-        judged = (decision.approve | decision.reject).bit_count()
-        if decision.proposal is not None and (accepted or 2 * judged >= decision.eligible):
+        if decision.proposal is not None and _counts(decision):
             self._found.pop(decision.proposal, None)
             try:
                 proposal = self._weights.proposal(decision.proposal)
-                if accepted and not (self.known and proposal.state == self.digest):
-                    self.adopt(decision.proposal, len(decision.members))
+                if accepted and proposal.state != self.digest:
+                    self._adopt(decision.proposal, len(decision.members))
                 if accepted and foreseen is not None and foreseen[0] == decision.proposal:
                     state = foreseen[1]
                 else:
                     state = self._after(decision.proposal, decision, accepted=accepted)
-            except StoreError:
-                self.known = False
             except WeightsError:
                 pass
             else:
-                senders = frozenset(update.sender for update in proposal.merged)
-                last = _Merged(self._current, proposal.state, senders)
+                last = self._merged_in(decision)
                 self._tell(decision.round, state)
                 self.state = state
                 self._digest = None if self.state else ""
-        if accepted and decision.proposal is not None:
-            self._current = decision.proposal
+        if accepted:
             latest = self._kept[-1:]
             for digest in set(self._kept) - set(latest):
                 self._weights.drop_state(digest)
             self._kept = latest
+        self._stand_after(decision, last)
+
+    def _merged_in(self, decision: Decision) -> _Merged | None:
+        if decision.proposal is None or not _counts(decision):
+            return None
+        proposal = self._weights.proposal(decision.proposal)
+        senders = frozenset(update.sender for update in proposal.merged)
+        return _Merged(decision.current, proposal.state, senders)
+
+    def _stand_after(self, decision: Decision, last: _Merged | None) -> None:
+        """Go on from a round that has ended, in which these updates were merged."""
         self._last = last
         sat = workers(decision.rule, decision.current, decision.through, len(decision.members))
         self._worked = frozenset(named(decision.members, sat))
+        self._current = _model_after(decision)
 
     def _tell(self, round_index: int, state: Tensors) -> None:
         """Say, in the round that brings it, that the method has backed off from something."""
@@ -166,15 +232,20 @@ class Course:
             _log.warning("round %d: %s", round_index, backed_off)
 
     def adopt(self, proposal: Digest, members: int) -> None:
-        """Take the state that an accepted proposal of so many members names, as it was before it.
+        """Take the state that a proposal of so many members names, and miss no round any more.
 
         Raises:
             StoreError: It cannot be had.
             WeightsError: It is none.
         """
+        with self._lock:
+            self._adopt(proposal, members)
+            self._leave_behind(len(self._missed))
+
+    def _adopt(self, proposal: Digest, members: int) -> None:
         digest = self._weights.proposal(proposal).state
         self.state = self._weights.get_state(digest, members) if digest else {}
-        self._digest, self.known = digest, True
+        self._digest = digest
 
     def foresee(self, digest: Digest, live: Turn) -> Tensors:
         """The state after the live round, if this proposal is accepted in it.
@@ -331,7 +402,8 @@ class Course:
         if not self.known:
             raise BlobMissing(
                 "the method's state is not known here, for the bytes of an earlier round could not "
-                "be had: it is taken up with the next proposal that the others accept"
+                "be had: they are asked for again, and it is taken up with the next proposal that "
+                "the others accept"
             )
         with self._lock:
             if digest not in self._found:
@@ -354,24 +426,15 @@ class Course:
             f"{proposal.weights[:12]}, but the updates it names merge to {merged[:12]}"
         )
 
-    def _take_up(self) -> None:
-        """Begin at the last accepted proposal whose method's state can be had, else at the start.
 
-        What most members approved, they checked.
-        """
-        decisions = self._ledger.decisions()
-        bases = [self._current]
-        for decision in decisions:
-            accepted = decision.outcome is Outcome.ACCEPTED
-            bases.append(decision.proposal if accepted and decision.proposal else bases[-1])
-        for index in reversed(range(len(decisions))):
-            decision = decisions[index]
-            if decision.outcome is not Outcome.ACCEPTED or decision.proposal is None:
-                continue
-            try:
-                self.adopt(decision.proposal, len(decision.members))
-            except (StoreError, WeightsError):
-                continue
-            self._seen, self._current = index, bases[index]
-            break
-        self.follow()
+def _counts(decision: Decision) -> bool:
+    """Whether enough of the members have seen a round's proposal for it to move the state."""
+    judged = (decision.approve | decision.reject).bit_count()
+    return decision.outcome is Outcome.ACCEPTED or 2 * judged >= decision.eligible
+
+
+def _model_after(decision: Decision) -> Digest:
+    """Everyone's model once a round has ended."""
+    if decision.proposal is not None and decision.outcome is Outcome.ACCEPTED:
+        return decision.proposal
+    return decision.current

@@ -27,6 +27,8 @@ from colearn.records import Ballot, Candidate, Choice, Digest, Note, Update
 from colearn.rules import eligible, tally
 from colearn.state import Outcome, Phase, State
 
+_BEHIND_SECONDS = 5
+
 
 class Action(Enum):
     """What a member has to do next."""
@@ -178,8 +180,9 @@ def patience(state: State, phase: int) -> int:
 def came_early(state: State, now: int) -> bool:
     """Whether the proposal that is here now was made while updates were still waited for.
 
-    A proposer waits for them a third of its time. Within a quarter that is not over on any
-    node, though the voter's own may be some blocks behind.
+    A proposer waits for them a third of its time. A voter's node may be behind the proposer's
+    by a twelfth of it, or by some seconds: then that is over on no node.
     """
     came = now if state.proposal is None else state.proposed
-    return 4 * (came - state.opened) < state.rule.propose_seconds
+    behind = max(state.rule.propose_seconds // 12, _BEHIND_SECONDS)
+    return came + behind < patience(state, 1)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from colearn.course import Course
-from colearn.duty import Action, Duty, ballots_of, came_early, candidate
+from colearn.duty import Action, Duty, ballots_of, came_early, candidate, patience
 from colearn.errors import (
     BadSignature,
     BlobCorrupt,
@@ -52,6 +52,7 @@ from colearn.weights_store import WeightsStore
 GRACE_SECONDS = 1.0
 """How long a proposer waits for the last ballots once the outcome is certain."""
 
+_MAKES = (Action.TRAIN, Action.PROPOSE)
 _VOTES = (Action.VOTE, Action.COMMIT)
 _log = logging.getLogger(__name__)
 
@@ -130,6 +131,8 @@ class Participant:
             return None
         patient = self.duty.collects and self._patient(state, notes)
         action = self.duty.due(state, notes, now, patient=patient)
+        if action in _MAKES and self._awaits_state(state, now):
+            return None
         if action in _VOTES and self._journal and self._has_voted_else(state, notes):
             return None
         return None if action is Action.REVEAL and self._kept_vote(state) is None else action
@@ -146,6 +149,10 @@ class Participant:
             WeightsError: They are no weights of the experiment.
         """
         self._trainee.hold(proposal)
+
+    def _awaits_state(self, state: State, now: int) -> bool:
+        """Whether the method's state is not known yet, and others wait for updates still."""
+        return self.course is not None and not self.course.known and now < patience(state, 1)
 
     def _patient(self, state: State, notes: Sequence[Note]) -> bool:
         """Whether a moment ago is when it first saw its candidate among the notes."""

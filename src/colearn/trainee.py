@@ -97,6 +97,8 @@ class Trainee:
     def update(self, state: State, method_state: str) -> Update:
         """Train, and store what comes of it; an update without weights where nothing does.
 
+        Nothing comes where the method's state is not known: there is no use in training then.
+
         Args:
             state: The ledger's.
             method_state: Digest of the method's state that is trained with.
@@ -115,7 +117,8 @@ class Trainee:
             samples=0,
         )
         try:
-            weights = self.train(state)
+            known = self._course is None or self._course.known
+            weights = self.train(state) if known else None
             if weights is not None:
                 steps, samples = training_size(self._learner, weights)
                 update = replace(update, steps=steps, samples=samples)
