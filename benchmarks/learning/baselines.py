@@ -6,6 +6,7 @@ from functools import partial
 
 from colearn.methods import METHODS
 from colearn.methods.centers import mean, multi_krum, trimmed_mean
+from colearn.methods.controls import always
 from colearn.methods.merged import Merged
 from colearn.protocols import Method
 
@@ -16,7 +17,7 @@ BASELINES: dict[str, Method] = {
     "fedavg": METHODS["average"],
     "fedprox": Merged("fedprox", mean),
     "fedavgm": Merged("fedavgm", mean, momentum=0.7),
-    "scaffold": Merged("scaffold", mean, control=mean),
+    "scaffold": Merged("scaffold", mean, control=partial(always, mean)),
 }
 
 

@@ -19,7 +19,7 @@ from blake3 import blake3
 from colearn.errors import ConfigError, InvalidRule
 from colearn.ml_interface import DiffPrivBudget
 
-WIRE_VERSION = 5
+WIRE_VERSION = 6
 MAX_MEMBERS = 4_096
 MAX_MEMBERS_ON_CHAIN = 256
 MAX_RECORD_BYTES = 262_144

@@ -268,7 +268,7 @@ def _protect(setting: Setting, settings: Settings, privacy: str, folder: Path | 
             rounds=settings.rounds or 1,
             members=settings.learners,
             all_train=method_named(settings.method or PLAIN).all_train,
-            committee=settings.committee or 0,
+            rule=rule_of(settings),
             budget=None if budgets is None else budgets / f"learner-{index}.sqlite",
             witness=None if budgets is None else budgets / f"learner-{index}.witness",
         )

@@ -81,6 +81,14 @@ def test_a_committee_is_planned_for(agreement, tmp_path):
         assert each.privacy.votes.votes == planned_votes(200, 10, 2) < 70
 
 
+def test_votes_in_its_own_turns_are_planned_for(agreement, tmp_path):
+    """Under a rule by which proposers vote, too, there is one in each round."""
+    rule = msgspec.structs.replace(agreement.rule, proposer_votes=True)
+    learner = cancer()
+    protected(msgspec.structs.replace(agreement, rule=rule), learner, None, tmp_path / "b.sqlite")
+    assert learner.privacy.votes.votes == agreement.rounds
+
+
 def test_a_member_chooses_for_itself(agreement, tmp_path):
     """Stricter than agreed, or not at all, and then it is warned."""
     strict, off = cancer(), cancer()

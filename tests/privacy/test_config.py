@@ -92,6 +92,7 @@ def test_planned_releases():
     assert planned_releases(61, 5, all_train=True) == 61
     assert planned_releases(61, 5, all_train=False, committee=2) == 13
     assert [planned_votes(rounds, 5) for rounds in (1, 60, 61)] == [1, 48, 49]
+    assert planned_votes(61, 5, proposer_votes=True) == 61
 
 
 @pytest.mark.parametrize(("rounds", "members", "committee"), [(40, 20, 5), (900, 9, 2), (7, 4, 2)])

@@ -16,6 +16,7 @@ from colearn import tasks
 from colearn.baselines import train_alone
 from colearn.kinds import statistics, trained
 from colearn.learners.private import protect
+from colearn.records import Rule
 
 PRIVATELY = "print(json.dumps(test_networks.proposed_privately('keras')))"
 LEARNS = "print(json.dumps(test_networks.measured('keras')))"
@@ -50,7 +51,7 @@ def proposed_privately(framework):
     task = tasks.get("xray", framework).privately()
     with threadpool_limits(1):
         learner = task.learner((x[:32], y[:32]), (x[32:], y[32:]), seed=5, batch_size=8)
-        protect(learner, "standard", rounds=4, members=2, all_train=False, committee=0)
+        protect(learner, "standard", rounds=4, members=2, all_train=False, rule=Rule())
         first, proposal = learner.mli_get_current_weights().weights, learner.mli_propose_weights()
     moved = [np.abs(proposal.weights[name] - first[name]).max() for name in trained(first)]
     return {

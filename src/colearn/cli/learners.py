@@ -78,7 +78,7 @@ def protected(
                 rounds=agreement.rounds,
                 members=len(agreement.experiment.members),
                 all_train=method(agreement.method).all_train,
-                committee=agreement.rule.committee,
+                rule=agreement.rule,
                 budget=budget,
             )
         except UnsupportedModel as reason:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from colearn.ml_interface import MachineLearningInterface
     from colearn.privacy.config import Privacy
     from colearn.protocols import Tensors
+    from colearn.records import Rule
 
 
 def protect(
@@ -39,7 +40,7 @@ def protect(
     rounds: int,
     members: int,
     all_train: bool,
-    committee: int,
+    rule: Rule,
     budget: Path | None = None,
     witness: Path | None = None,
 ) -> None:
@@ -53,7 +54,7 @@ def protect(
         rounds: How many the experiment takes.
         members: How many take part.
         all_train: Whether its method has all members train in each round.
-        committee: How many members are drawn to vote and train in each round; 0 for all.
+        rule: Says who votes and trains in each round.
         budget: As in `Privacy`.
         witness: As in `Privacy`.
 
@@ -71,8 +72,12 @@ def protect(
         preset(
             name,
             samples=samples,
-            releases=planned_releases(rounds, members, all_train=all_train, committee=committee),
-            votes=planned_votes(rounds, members, committee),
+            releases=planned_releases(
+                rounds, members, all_train=all_train, committee=rule.committee
+            ),
+            votes=planned_votes(
+                rounds, members, rule.committee, proposer_votes=rule.proposer_votes
+            ),
             budget=budget,
             witness=witness,
         )

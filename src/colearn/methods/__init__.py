@@ -6,6 +6,7 @@ from functools import partial
 
 from colearn.errors import ConfigError
 from colearn.methods.centers import (
+    Center,
     equal_mean,
     geometric_median,
     mean,
@@ -14,6 +15,7 @@ from colearn.methods.centers import (
     nearby_mean,
     trimmed_mean,
 )
+from colearn.methods.controls import always
 from colearn.methods.merged import Merged
 from colearn.methods.plain import Plain
 from colearn.protocols import Method
@@ -22,17 +24,20 @@ from colearn.records import PLAIN
 _ALL_UP_TO = 12
 _DRAWN = 10
 
+
+def _widening(rounds: int) -> Center:
+    """In the first rounds honest controls lie close together, and those of liars stand out."""
+    return partial(nearby_mean, trust=1.0, reach=min(1.5 + 0.05 * rounds, 2.25))
+
+
 METHODS: dict[str, Method] = {
     each.name: each
     for each in (
         Plain(),
-        Merged("solo-dc", mean, control=equal_mean, all_train=False),
-        Merged("fast", mean, control=mean, momentum=0.6),
+        Merged("solo-dc", mean, control=partial(always, equal_mean), all_train=False),
+        Merged("fast", mean, control=partial(always, mean), momentum=0.6),
         Merged(
-            "shield",
-            partial(nearby_mean, trust=2.0, reach=2.0),
-            control=partial(nearby_mean, trust=1.0, reach=2.5),
-            momentum=0.6,
+            "shield", partial(nearby_mean, trust=2.0, reach=2.0), control=_widening, momentum=0.7
         ),
         Merged("average", mean),
         Merged("median", median),

@@ -25,7 +25,7 @@ Where one trains at a time, `turns` watches over the correction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -37,13 +37,22 @@ from colearn.methods.memory import State, is_finite, recall, record
 from colearn.methods.moves import Move, added, move, total
 from colearn.protocols import Tensors, Trained
 
+Control = Callable[[int], Center]
+"""Gives, after so many rounds, the centre that makes the common control."""
+
 _CENTER = "center"
 _CONTROL = "control"
 _SAMPLES = "samples"
+_ROUNDS = "rounds"
 STRENGTH = "strength"
 _GAIN = 1.5
 _NO_SHORTER = 0.95
 _APART = 0.5
+
+
+def always(center: Center, rounds: int) -> Center:  # noqa: ARG001
+    """The same centre after any number of rounds."""
+    return center
 
 
 class _Spread(NamedTuple):
@@ -71,9 +80,9 @@ def foretold(state: Tensors, update: Trained) -> Move | None:
     return total(((float(update.steps), own),))
 
 
-def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> bool:
+def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], control: Control) -> bool:
     """Whether corrected moves are as long as uncorrected ones, and mostly not common."""
-    found = _spreads(base, state, updates, center)
+    found = _spreads(base, state, updates, control(_rounds(state)))
     if found is None:
         return False
     now, before = found
@@ -82,11 +91,13 @@ def diverged(base: Tensors, state: Tensors, updates: Sequence[Trained], center: 
     return now.whole > _NO_SHORTER * before.whole and now.apart > _APART * now.whole
 
 
-def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center) -> State:
-    """The controls after a round, and what ``center`` makes of them."""
-    known = _known_strength(state)
-    if (known is not None and not known) or diverged(base, state, updates, center):
+def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], control: Control) -> State:
+    """The controls after a round, and what ``control`` makes of them."""
+    known = _number(state, STRENGTH)
+    if (known is not None and not known) or diverged(base, state, updates, control):
         return {STRENGTH: np.array(0.0)}
+    rounds = _rounds(state)
+    center = control(rounds)
     updates = [update for update in updates if update.steps]
     controls = {key: recall(state, key) or {} for key in _keys(state)}
     fresh = {_key(update.member): _control(base, state, update) for update in updates}
@@ -98,6 +109,7 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
     counts = [samples[key] for key in keys]
     result = record(_CENTER, center([controls[key] for key in keys], shares_of(counts)), base)
     result[_SAMPLES] = np.array(counts, np.float64)
+    result[_ROUNDS] = np.array(float(rounds + bool(fresh)))
     for key, each in fresh.items():
         result |= record(key, each, base)
     if known is None and (found := _spreads(base, state, updates, center)) is not None:
@@ -113,13 +125,13 @@ def advance(base: Tensors, state: Tensors, updates: Sequence[Trained], center: C
 
 
 def common(
-    base: Tensors, state: Tensors, updates: Sequence[Trained], center: Center
+    base: Tensors, state: Tensors, updates: Sequence[Trained], control: Control
 ) -> Move | None:
     """How far one step moves the members in common, by these updates and all earlier ones.
 
     None where drift correction was given up.
     """
-    return recall(advance(base, state, updates, center), _CENTER)
+    return recall(advance(base, state, updates, control), _CENTER)
 
 
 def given_up(state: Tensors) -> str | None:
@@ -134,18 +146,24 @@ def given_up(state: Tensors) -> str | None:
 
 def strength(state: Tensors) -> float:
     """How much of an offset is added: all of it until that is known."""
-    known = _known_strength(state)
+    known = _number(state, STRENGTH)
     return 1.0 if known is None else float(known)
 
 
-def _known_strength(state: Tensors) -> Any:
-    known = state.get(STRENGTH)
-    if known is not None and known.shape:
-        raise SchemaMismatch(
-            f"the method's state has a strength of shape {known.shape}, expected one number: "
-            "it is of another experiment"
-        )
-    return known
+def _rounds(state: Tensors) -> int:
+    """In how many rounds controls were renewed."""
+    return int(_number(state, _ROUNDS) or 0)
+
+
+def _number(state: Tensors, name: str) -> Any:
+    known = state.get(name)
+    if known is None or (not known.shape and np.isfinite(known)):
+        return known
+    held = f"of shape {known.shape}" if known.shape else str(known)
+    raise SchemaMismatch(
+        f"the method's state has {name} {held}, expected one finite number: "
+        "it is of another experiment"
+    )
 
 
 def _spreads(

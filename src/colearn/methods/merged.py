@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from colearn.kinds import counts, statistics, trained
 from colearn.methods import controls, turns
 from colearn.methods.centers import Center, shares_of
+from colearn.methods.controls import Control
 from colearn.methods.memory import Memory, State, is_finite, recall, record
 from colearn.methods.moves import (
     Move,
@@ -35,7 +36,8 @@ class Merged:
     Attributes:
         name: What an experiment calls it.
         center: Makes one move of the members'.
-        control: Makes the common control of the members'; None: drift is not corrected.
+        control: Gives, after so many rounds, the centre that makes the common control of the
+            members'; None: drift is not corrected.
         momentum: How much of the last accepted move is made again (arXiv 1909.06335).
             A rejection halves what is remembered of it.
         all_train: Whether every member trains each round, or the proposer alone, and
@@ -44,7 +46,7 @@ class Merged:
 
     name: str
     center: Center
-    control: Center | None = None
+    control: Control | None = None
     momentum: float = 0.0
     all_train: bool = True
 

@@ -138,12 +138,16 @@ def planned_releases(rounds: int, members: int, *, all_train: bool, committee: i
     return turns + _asked(rounds - turns, members, committee) if all_train else turns
 
 
-def planned_votes(rounds: int, members: int, committee: int = 0) -> int:
+def planned_votes(
+    rounds: int, members: int, committee: int = 0, *, proposer_votes: bool = False
+) -> int:
     """How often a member votes in that many rounds: in all but those it proposes in.
 
-    Where a committee is drawn, as in `planned_releases`; beyond that it abstains.
+    Where the rule lets proposers vote, in those, too. Where a committee is drawn, as in
+    `planned_releases`; beyond that it abstains.
     """
-    return max(1, _asked(rounds - rounds // members, members, committee))
+    turns = 0 if proposer_votes else rounds // members
+    return max(1, _asked(rounds - turns, members, committee))
 
 
 def _asked(rounds: int, members: int, committee: int) -> int:
