@@ -113,6 +113,20 @@ def test_a_contract_decides_what_the_local_ledger_decides(optional, method):
     assert told[LOCAL] == told[EVM]
 
 
+def test_torchs_learners_train_on_one_thread_each(optional):
+    """What trains beside them would make a process of many threads slower than of one."""
+    torch = optional("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        simulation = simulate(Settings(task="fashion-mnist", learner="torch", learners=2))
+        with simulation.collective:
+            assert [each._threads for each in simulation.setting.learners] == [1, 1]
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_comparison_leaves_attackers_out():
     """Only honest learners train alone; the other ways are there; all are reproducible."""
     settings = resolved(Settings(learners=4, rounds=2, attackers=1))
