@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import time
+from threading import Thread
 
 import pytest
 
 pytest.importorskip("web3")
 
+from evm import NAMES
 from toys import Scripted, seekers
+from web3 import EthereumTesterProvider
 
 from colearn import Collective, Rule
 from colearn.audit import audit
@@ -21,6 +25,7 @@ from colearn.errors import (
     NotAMember,
     NotYourTurn,
 )
+from colearn.ledgers.inprocess import InProcessChain
 from colearn.ledgers.simulated import SimulatedLedger, Transaction, read_chain
 from colearn.log import FIRST
 from colearn.records import (
@@ -230,3 +235,23 @@ def test_a_folder_of_another_ledger_or_experiment_is_refused(tmp_path):
         Collective(seekers(), folder=tmp_path, ledger="evm", seed=1)
     with pytest.raises(ConfigError, match="no ledger is called 'besu'; choose one of local, evm"):
         Collective(seekers(), ledger="besu")
+
+
+def test_a_chain_makes_one_request_at_a_time(monkeypatch):
+    """Members of one process, each with its server's threads, share a chain that cannot do two."""
+    chain, here, most = InProcessChain(NAMES[:1]), [], []
+
+    def slow(self, method, params):
+        here.append(method)
+        most.append(len(here))
+        time.sleep(0.01)
+        here.remove(method)
+        return {"jsonrpc": "2.0", "id": 1, "result": "0x1"}
+
+    monkeypatch.setattr(EthereumTesterProvider, "make_request", slow)
+    threads = [Thread(target=lambda: chain.web3.eth.block_number) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert most == [1] * 4

@@ -7,6 +7,7 @@ to jump. The clock starts in a far future, so that the machine's own never matte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import RLock
 from typing import Any
 
 from eth_tester import EthereumTester, PyEVMBackend
@@ -24,7 +25,8 @@ _FUNDS_WEI = 10**30
 class InProcessChain:
     """A chain with one validator, which makes a block of each transaction at once.
 
-    The same transactions at the same times make the same chain, block by block.
+    The same transactions at the same times make the same chain, block by block. Several
+    threads may use it, each call by itself.
 
     Args:
         accounts: Addresses that are given funds to pay for transactions.
@@ -48,17 +50,20 @@ class InProcessChain:
             genesis_state={to_canonical_address(each): funds for each in addresses},
         )
         self.tester = EthereumTester(backend)
-        self.web3 = Web3(_Provider(self.tester, keep))
+        self._alone = RLock()
+        self.web3 = Web3(_Provider(self.tester, self._alone, keep))
         self.web3.eth.default_account = Web3.to_checksum_address(first)
 
     def now(self) -> int:
         """Time of the next block, in seconds."""
-        return int(self.tester.get_block_by_number("pending")["timestamp"])
+        with self._alone:
+            return int(self.tester.get_block_by_number("pending")["timestamp"])
 
     def travel(self, until: int) -> None:
         """Let the next block come at a time, unless that is past already."""
-        if until > self.now():
-            self.tester.time_travel(until)
+        with self._alone:
+            if until > self.now():
+                self.tester.time_travel(until)
 
     def repeat(self, when: int, transaction: str) -> str:
         """Take a transaction that another chain took in a block of that time.
@@ -91,19 +96,23 @@ class InProcessChain:
 
 
 class _Provider(EthereumTesterProvider):
-    """Tells which transactions the chain has taken."""
+    """Makes one request at a time, and tells which transactions the chain has taken."""
 
-    def __init__(self, tester: EthereumTester, keep: Callable[[int, str], None] | None) -> None:
+    def __init__(
+        self, tester: EthereumTester, alone: RLock, keep: Callable[[int, str], None] | None
+    ) -> None:
         super().__init__(tester)
         self._tester = tester
+        self._alone = alone
         self._keep = keep
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        response = super().make_request(method, params)
-        if (
-            method == "eth_sendRawTransaction"
-            and self._keep is not None
-            and "error" not in response
-        ):
-            self._keep(int(self._tester.get_block_by_number("latest")["timestamp"]), params[0])
-        return response
+        with self._alone:
+            response = super().make_request(method, params)
+            if (
+                method == "eth_sendRawTransaction"
+                and self._keep is not None
+                and "error" not in response
+            ):
+                self._keep(int(self._tester.get_block_by_number("latest")["timestamp"]), params[0])
+            return response
