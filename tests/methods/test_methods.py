@@ -270,7 +270,7 @@ def test_shield_hears_an_unusual_member_and_no_liar():
     assert common(1.4, 0) == pytest.approx(drawn_in, abs=1e-5)
     assert common(2.0, 0) == pytest.approx(without, abs=1e-5)
     assert common(2.0, 20) == pytest.approx(drawn_in, abs=1e-5)
-    assert common(2.4, 20) == pytest.approx(without, abs=1e-5)
+    assert common(2.6, 20) == pytest.approx(without, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -27,7 +27,7 @@ _DRAWN = 10
 
 def _widening(rounds: int) -> Center:
     """In the first rounds honest controls lie close together, and those of liars stand out."""
-    return partial(nearby_mean, trust=1.0, reach=min(1.5 + 0.05 * rounds, 2.25))
+    return partial(nearby_mean, trust=1.0, reach=min(1.5 + 0.05 * rounds, 3.0))
 
 
 METHODS: dict[str, Method] = {
