@@ -11,7 +11,7 @@ from colearn import Collective, Weights
 from colearn.audit import audit_blobs
 from colearn.committee import named
 from colearn.course import Course
-from colearn.errors import BlobMissing, WrongMerge
+from colearn.errors import BlobMissing, StoreError, WrongMerge
 from colearn.ledgers.local import LocalLedger
 from colearn.methods import method
 from colearn.records import Choice, Experiment, Propose, Rule, Update, Vote
@@ -366,6 +366,58 @@ def test_what_could_not_be_had_is_asked_for_again(monkeypatch):
     other.follow()
     assert other.known
     assert other.digest == net.course.digest != ""
+
+
+def test_who_reads_rounds_together_ends_where_who_reads_each_does():
+    """What was rejected because it does not hold has merged nobody's update, for all alike."""
+    net = Net(Averaging(), Sealed(MANY), members=MANY)
+    together = Course(Averaging(), net.ledger, net.weights, net.signer)
+    left = late(net)
+    net.decide(net.proposal([net.update("a", 1.0), left], value=1.0, state="7" * 64), NO)
+    net.decide(net.proposal([net.update("b", 1.0), left]), YES)
+    together.follow()
+    assert together.digest == net.course.digest != ""
+
+
+def test_who_joins_behind_what_did_not_hold_is_not_led_astray():
+    """It cannot tell then whose updates were merged, and waits for the next acceptance."""
+    net = Net(Averaging(), Sealed(MANY), members=MANY)
+    net.decide(net.proposal([net.update("a", 1.0)]), YES)
+    left = late(net)
+    net.decide(net.proposal([net.update("a", 1.0), left], value=1.0, state="7" * 64), NO)
+    net.decide(net.proposal([net.update("b", 1.0), left]), YES)
+    joined = Course(Averaging(), net.ledger, net.weights, net.signer)
+    assert not joined.known
+    net.decide(net.proposal([net.update("b", 3.0)]), YES)
+    joined.follow()
+    assert joined.known
+    assert joined.digest == net.course.digest
+
+
+def test_what_is_no_proposal_moves_no_state():
+    """All that reject it have its bytes, and none of them waits for others that do not come."""
+    net = Net(Averaging(), members=MANY)
+    net.decide(net.store.put((b"no proposal",)), NO)
+    assert net.course.known
+    assert net.course.digest == ""
+
+
+def test_states_that_cannot_be_dropped_stop_nothing(monkeypatch):
+    """A bucket may not let its members delete: states stay there, and are dropped once it does."""
+    net = Net(Averaging())
+    drop = net.store.drop
+
+    def refused(digest):
+        raise StoreError("no")
+
+    monkeypatch.setattr(net.store, "drop", refused)
+    for value in (1.0, 2.0, 3.0, 4.0):
+        net.decide(net.proposal([net.update("a", value)]), YES)
+        assert net.course.known
+    assert len(net.course._kept) == 3
+    monkeypatch.setattr(net.store, "drop", drop)
+    net.decide(net.proposal([net.update("a", 5.0)]), YES)
+    assert len(net.course._kept) == 1
 
 
 def test_an_audit_goes_on_behind_what_is_gone():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from colearn import Weights
-from colearn.errors import BlobCorrupt, BlobMissing, NotFinite, WrongHeader
+from colearn.errors import BlobMissing, NotFinite, WeightsError, WrongHeader
 from colearn.records import Proposal, Update, encode
 from colearn.stores.memory import MemoryStore
 from colearn.weights import Schema
@@ -78,9 +78,9 @@ def test_a_missing_blob_is_missing(store):
 @pytest.mark.parametrize(
     "record", [b"{}", b"x" * 100_000, b""], ids=["no-proposal", "too-long", "empty"]
 )
-def test_a_record_that_is_none_is_corrupt(store, bytes_store, record):
+def test_a_record_that_is_none_is_refused(store, bytes_store, record):
     """Whatever else the digest names is no proposal, however long it is."""
-    with pytest.raises(BlobCorrupt):
+    with pytest.raises(WeightsError):
         store.get(bytes_store.put((record,)))
 
 

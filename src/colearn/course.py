@@ -18,6 +18,7 @@ from colearn.errors import (
     BadSignature,
     BlobMissing,
     ConfigError,
+    SchemaMismatch,
     StoreError,
     WeightsError,
     WrongMerge,
@@ -97,9 +98,11 @@ class Course:
         self._weights = weights
         self._signer = signer
         self._current = ledger.experiment.initial
-        self._seen = 0
-        self._missed: list[Decision] = []
+        self._missed = list(ledger.decisions())
+        self._seen = len(self._missed)
+        self._since: float | None = None
         self._again, self._pause = 0.0, _SOON_SECONDS
+        self._unsure = False
         self._digest: str | None = ""
         self._last: _Merged | None = None
         self._worked: frozenset[str] = frozenset()
@@ -107,12 +110,19 @@ class Course:
         self._found: dict[Digest, WrongMerge | None] = {}
         self._foreseen: tuple[Digest, Tensors] | None = None
         self._lock = RLock()
-        self._take(ledger.decisions())
+        if self._missed:
+            self._skip(self._seen)
+            self._catch_up()
 
     @property
     def known(self) -> bool:
         """Whether the state is everybody's: all bytes that it follows from could be had."""
         return not self._missed
+
+    @property
+    def seeks(self) -> bool:
+        """Whether it is not, but was missed half a minute ago at the most, and may soon be."""
+        return self._since is not None and time.monotonic() < self._since + _LATER_SECONDS
 
     @property
     def digest(self) -> str:
@@ -127,43 +137,48 @@ class Course:
         """Take what the ledger has decided since, and what could not be had before."""
         with self._lock:
             fresh = self._ledger.decisions(self._seen)
+            self._seen += len(fresh)
+            self._missed += fresh
             if fresh:
-                self._take(fresh)
-            elif self._missed and time.monotonic() >= self._again:
+                self._pause = _SOON_SECONDS
+            if fresh or (self._missed and time.monotonic() >= self._again):
                 self._catch_up()
-
-    def _take(self, decisions: Sequence[Decision]) -> None:
-        self._seen += len(decisions)
-        self._missed += decisions
-        self._pause = _SOON_SECONDS
-        self._catch_up()
 
     def _catch_up(self) -> None:
         """Advance the state by every round that was missed, as far as bytes can be had."""
-        if not self._missed:
-            return
         newest = self._missed[-1]
-        if len(self._missed) > 1:
-            self._skip()
-        try:
-            while self._missed:
+        while self._missed:
+            try:
                 self._advance(self._missed[0])
                 del self._missed[0]
-        except StoreError:
-            self._again = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LATER_SECONDS)
-            self._current = _model_after(newest)
+            except StoreError:
+                if not self._skip(1):
+                    break
+        if not self._missed:
+            self._since = None
+            return
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        self._again = now + self._pause
+        self._pause = min(2 * self._pause, _LATER_SECONDS)
+        self._current = _model_after(newest)
 
-    def _skip(self) -> None:
-        """Of several rounds begin at the last accepted proposal whose state can be had."""
-        for index in reversed(range(len(self._missed))):
+    def _skip(self, most: int) -> bool:
+        """Go on at the last of so many accepted proposals whose state can be had, if one is."""
+        accepted = [
+            index
+            for index, decision in enumerate(self._missed)
+            if index and decision.outcome is Outcome.ACCEPTED
+        ]
+        for index in reversed(accepted[-most:]):
             decision = self._missed[index]
-            if decision.outcome is not Outcome.ACCEPTED or decision.proposal is None:
-                continue
-            with suppress(StoreError, WeightsError):
-                self._adopt(decision.proposal, len(decision.members))
-                self._leave_behind(index)
-                break
+            if decision.proposal is not None:
+                with suppress(StoreError, WeightsError):
+                    self._adopt(decision.proposal, len(decision.members))
+                    self._leave_behind(index)
+                    return True
+        return False
 
     def _leave_behind(self, count: int) -> None:
         """Go on after that many of the rounds that were missed."""
@@ -173,6 +188,7 @@ class Course:
                 last = self._merged_in(newest)
             self._stand_after(newest, last)
             del self._missed[:count]
+            self._unsure = True
 
     def _advance(self, decision: Decision) -> None:
         """Advance the state by a round.
@@ -181,7 +197,8 @@ class Course:
         that fewer than half of the voters judged: whoever made it may have shown it to few.
 
         Raises:
-            StoreError: Its bytes, or those of an update, cannot be had.
+            StoreError: Its bytes, or those of an update, cannot be had; or it was accepted and
+                seems not to hold, but what was merged in the round before is not known.
         """
         foreseen, self._foreseen = self._foreseen, None
         self._current = decision.current
@@ -197,19 +214,28 @@ class Course:
                     state = foreseen[1]
                 else:
                     state = self._after(decision.proposal, decision, accepted=accepted)
-            except WeightsError:
-                pass
+            except (SchemaMismatch, WeightsError) as reason:
+                if accepted and self._unsure:
+                    raise BlobMissing(f"what was merged before is not known: {reason}") from None
             else:
                 last = self._merged_in(decision)
                 self._tell(decision.round, state)
                 self.state = state
                 self._digest = None if self.state else ""
         if accepted:
-            latest = self._kept[-1:]
-            for digest in set(self._kept) - set(latest):
-                self._weights.drop_state(digest)
-            self._kept = latest
+            self._drop_states()
         self._stand_after(decision, last)
+        self._unsure = False
+
+    def _drop_states(self) -> None:
+        """Hold no state but the last; what cannot be dropped now is dropped another time."""
+        latest = self._kept[-1:]
+        for digest in set(self._kept) - set(latest):
+            try:
+                self._weights.drop_state(digest)
+            except StoreError:
+                latest.insert(0, digest)
+        self._kept = latest
 
     def _merged_in(self, decision: Decision) -> _Merged | None:
         if decision.proposal is None or not _counts(decision):
@@ -241,6 +267,7 @@ class Course:
         with self._lock:
             self._adopt(proposal, members)
             self._leave_behind(len(self._missed))
+            self._since = None
 
     def _adopt(self, proposal: Digest, members: int) -> None:
         digest = self._weights.proposal(proposal).state

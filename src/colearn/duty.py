@@ -181,8 +181,10 @@ def came_early(state: State, now: int) -> bool:
     """Whether the proposal that is here now was made while updates were still waited for.
 
     A proposer waits for them a third of its time. A voter's node may be behind the proposer's
-    by a twelfth of it, or by some seconds: then that is over on no node.
+    by a twelfth of it, or by some seconds (of a wait of few, by half of them): then that is over
+    on no node.
     """
     came = now if state.proposal is None else state.proposed
-    behind = max(state.rule.propose_seconds // 12, _BEHIND_SECONDS)
-    return came + behind < patience(state, 1)
+    wait = patience(state, 1) - state.opened
+    behind = max(state.rule.propose_seconds // 12, min(_BEHIND_SECONDS, wait // 2))
+    return came - state.opened < wait - behind

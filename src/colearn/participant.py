@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from colearn.course import Course
-from colearn.duty import Action, Duty, ballots_of, came_early, candidate, patience
+from colearn.duty import Action, Duty, ballots_of, came_early, candidate
 from colearn.errors import (
     BadSignature,
     BlobCorrupt,
@@ -131,7 +131,7 @@ class Participant:
             return None
         patient = self.duty.collects and self._patient(state, notes)
         action = self.duty.due(state, notes, now, patient=patient)
-        if action in _MAKES and self._awaits_state(state, now):
+        if action in _MAKES and self.course is not None and self.course.seeks:
             return None
         if action in _VOTES and self._journal and self._has_voted_else(state, notes):
             return None
@@ -149,10 +149,6 @@ class Participant:
             WeightsError: They are no weights of the experiment.
         """
         self._trainee.hold(proposal)
-
-    def _awaits_state(self, state: State, now: int) -> bool:
-        """Whether the method's state is not known yet, and others wait for updates still."""
-        return self.course is not None and not self.course.known and now < patience(state, 1)
 
     def _patient(self, state: State, notes: Sequence[Note]) -> bool:
         """Whether a moment ago is when it first saw its candidate among the notes."""
@@ -347,8 +343,12 @@ class Participant:
                     self.course.check_whole(proposal, state, held, early=early)
             verdict = self._trainee.test(proposal, state)
         except (BlobCorrupt, WeightsError) as reason:
-            _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
-            return Choice.REJECT, None
+            if self.course is None or isinstance(reason, WeightsError):
+                _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
+                return Choice.REJECT, None
+            # Who rejects a merge has judged its bytes: the method's state follows from them.
+            _log.warning("%s abstains in round %d: %s", self.member, state.round, reason)
+            return Choice.ABSTAIN, None
         except StoreError as reason:
             _log.warning("%s abstains in round %d: %s", self.member, state.round, reason)
             return Choice.ABSTAIN, None

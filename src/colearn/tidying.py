@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colearn.errors import BlobCorrupt, BlobMissing, ColearnError
+from colearn.errors import BlobCorrupt, BlobMissing, ColearnError, WeightsError
 from colearn.experiment import Agreement
 from colearn.records import Digest, Entry, digest_of, encode
 from colearn.rules import Decision, Outcome, State
@@ -63,7 +63,7 @@ class Tidier:
         if digest in self._store:
             try:
                 proposal = self._weights.proposal(digest)
-            except (BlobCorrupt, BlobMissing):  # damaged: nothing in it can be trusted
+            except (BlobCorrupt, BlobMissing, WeightsError):  # nothing in it can be trusted
                 return parts
             updates = (update.weights for update in proposal.merged)
             parts |= {proposal.weights, proposal.state, *updates} - {""}

@@ -14,7 +14,6 @@ import msgspec
 
 from colearn.compact import compact, compact_schema, restored
 from colearn.errors import (
-    BlobCorrupt,
     ConfigError,
     SchemaMismatch,
     StoreError,
@@ -124,7 +123,8 @@ class WeightsStore:
 
         Raises:
             BlobMissing: The store does not hold it.
-            BlobCorrupt: The bytes are not a proposal record.
+            BlobCorrupt: The bytes held are not those that were put, or too many.
+            WeightsError: The bytes are not a proposal record.
         """
         held = self._proposals.get(digest)
         if held is not None:
@@ -133,7 +133,7 @@ class WeightsStore:
         try:
             return decode(b"".join(parts), Proposal)
         except ConfigError as reason:
-            raise BlobCorrupt(f"proposal {digest[:12]}: {reason}") from None
+            raise WeightsError(f"{digest[:12]} is no proposal: {reason}") from None
 
     def get(self, digest: Digest) -> Weights:
         """The weights a proposal carries, checked: length, digest, header, finite.
@@ -253,8 +253,8 @@ class WeightsStore:
 
         Raises:
             WrongOrigin: It names others.
-            BlobMissing: The store does not hold it.
-            BlobCorrupt: The bytes are not a proposal record.
+            StoreError: It cannot be had.
+            WeightsError: The bytes are not a proposal record.
         """
         proposal = self.proposal(digest)
         if (proposal.round, proposal.sender, proposal.base) != (round_index, sender, base):

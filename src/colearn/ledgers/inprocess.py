@@ -74,14 +74,15 @@ class InProcessChain:
         Raises:
             LedgerError: The chain does not take it, or not then.
         """
-        self.travel(when)
-        try:
-            receipt = self.tester.get_transaction_receipt(
-                self.tester.send_raw_transaction(transaction)
-            )
-        except Exception as reason:  # noqa: BLE001 - of the chain's and its libraries' many kinds
-            raise LedgerError(f"the chain does not take the transaction: {reason}") from None
-        block = self.tester.get_block_by_number(receipt["block_number"])
+        with self._alone:
+            self.travel(when)
+            try:
+                receipt = self.tester.get_transaction_receipt(
+                    self.tester.send_raw_transaction(transaction)
+                )
+            except Exception as reason:  # noqa: BLE001 - of the chain's and its libraries' many kinds
+                raise LedgerError(f"the chain does not take the transaction: {reason}") from None
+            block = self.tester.get_block_by_number(receipt["block_number"])
         if block["timestamp"] != when:
             raise LedgerError(
                 f"the chain takes the transaction at {block['timestamp']}, not {when}"
@@ -90,9 +91,10 @@ class InProcessChain:
 
     def gas_used(self) -> list[int]:
         """Gas of each block, which is that of its one transaction, in order."""
-        newest = self.tester.get_block_by_number("latest")["number"]
-        blocks = map(self.tester.get_block_by_number, range(1, newest + 1))
-        return [int(block["gas_used"]) for block in blocks]
+        with self._alone:
+            newest = self.tester.get_block_by_number("latest")["number"]
+            blocks = map(self.tester.get_block_by_number, range(1, newest + 1))
+            return [int(block["gas_used"]) for block in blocks]
 
 
 class _Provider(EthereumTesterProvider):
