@@ -379,25 +379,53 @@ def test_who_reads_rounds_together_ends_where_who_reads_each_does():
     assert together.digest == net.course.digest != ""
 
 
-def test_who_joins_behind_what_did_not_hold_is_not_led_astray():
-    """It cannot tell then whose updates were merged, and waits for the next acceptance."""
-    net = Net(Averaging(), Sealed(MANY), members=MANY)
+@pytest.mark.parametrize("gone", [False, True])
+def test_who_joins_behind_a_late_update_is_not_led_astray(gone):
+    """It cannot tell whose updates a rejected round merged; who accepted the next one knew."""
+    net = Net(method("fast"), Sealed(MANY), members=MANY)
     net.decide(net.proposal([net.update("a", 1.0)]), YES)
     left = late(net)
-    net.decide(net.proposal([net.update("a", 1.0), left], value=1.0, state="7" * 64), NO)
+    if gone:
+        rejected = net.proposal([net.update("a", 2.0)])
+    else:
+        rejected = net.proposal([net.update("a", 1.0), left], value=1.0, state="7" * 64)
+    net.decide(rejected, NO)
     net.decide(net.proposal([net.update("b", 1.0), left]), YES)
-    joined = Course(Averaging(), net.ledger, net.weights, net.signer)
-    assert not joined.known
-    net.decide(net.proposal([net.update("b", 3.0)]), YES)
-    joined.follow()
+    store = MemoryStore()
+    store._blobs.update(net.store._blobs)
+    if gone:
+        del store._blobs[rejected]
+    weights = WeightsStore(store, net.weights._schema)
+    joined = Course(method("fast"), net.ledger, weights, net.signer)
     assert joined.known
     assert joined.digest == net.course.digest
+    found = audit_blobs(
+        net.ledger.experiment, net.weights._schema, net.ledger.decisions(), store, net.signer
+    )
+    assert found.merges == 2
 
 
 def test_what_is_no_proposal_moves_no_state():
     """All that reject it have its bytes, and none of them waits for others that do not come."""
     net = Net(Averaging(), members=MANY)
     net.decide(net.store.put((b"no proposal",)), NO)
+    assert net.course.known
+    assert net.course.digest == ""
+
+
+def test_a_proposal_of_another_round_moves_no_state():
+    """All reject it unseen, so that nobody need have what it names."""
+    net = Net(Averaging(), members=MANY)
+    nowhere = net.update("a", 1.0, weights="e" * 64)
+    view = net.ledger.view()
+    digest = net.weights.put(
+        Weights({"guess": np.ones(1)}),
+        round_index=view.round + 1,
+        sender=view.proposer,
+        base=view.current,
+        merged=(nowhere,),
+    )
+    net.decide(digest, NO)
     assert net.course.known
     assert net.course.digest == ""
 

@@ -154,6 +154,7 @@ class Course:
             except StoreError:
                 if not self._skip(1):
                     break
+                self._since = None
         if not self._missed:
             self._since = None
             return
@@ -183,10 +184,7 @@ class Course:
     def _leave_behind(self, count: int) -> None:
         """Go on after that many of the rounds that were missed."""
         if count:
-            newest, last = self._missed[count - 1], None
-            with suppress(StoreError, WeightsError):
-                last = self._merged_in(newest)
-            self._stand_after(newest, last)
+            self._stand_after(self._missed[count - 1], None)
             del self._missed[:count]
             self._unsure = True
 
@@ -197,8 +195,7 @@ class Course:
         that fewer than half of the voters judged: whoever made it may have shown it to few.
 
         Raises:
-            StoreError: Its bytes, or those of an update, cannot be had; or it was accepted and
-                seems not to hold, but what was merged in the round before is not known.
+            StoreError: Its bytes, or those of an update, cannot be had.
         """
         foreseen, self._foreseen = self._foreseen, None
         self._current = decision.current
@@ -207,6 +204,12 @@ class Course:
         if decision.proposal is not None and _counts(decision):
             self._found.pop(decision.proposal, None)
             try:
+                self._weights.check_origin(
+                    decision.proposal,
+                    round_index=decision.round,
+                    sender=decision.proposer,
+                    base=decision.current,
+                )
                 proposal = self._weights.proposal(decision.proposal)
                 if accepted and proposal.state != self.digest:
                     self._adopt(decision.proposal, len(decision.members))
@@ -214,11 +217,11 @@ class Course:
                     state = foreseen[1]
                 else:
                     state = self._after(decision.proposal, decision, accepted=accepted)
-            except (SchemaMismatch, WeightsError) as reason:
-                if accepted and self._unsure:
-                    raise BlobMissing(f"what was merged before is not known: {reason}") from None
+            except (SchemaMismatch, WeightsError):
+                pass
             else:
-                last = self._merged_in(decision)
+                senders = frozenset(update.sender for update in proposal.merged)
+                last = _Merged(decision.current, proposal.state, senders)
                 self._tell(decision.round, state)
                 self.state = state
                 self._digest = None if self.state else ""
@@ -230,19 +233,12 @@ class Course:
     def _drop_states(self) -> None:
         """Hold no state but the last; what cannot be dropped now is dropped another time."""
         latest = self._kept[-1:]
-        for digest in set(self._kept) - set(latest):
-            try:
-                self._weights.drop_state(digest)
-            except StoreError:
-                latest.insert(0, digest)
-        self._kept = latest
-
-    def _merged_in(self, decision: Decision) -> _Merged | None:
-        if decision.proposal is None or not _counts(decision):
-            return None
-        proposal = self._weights.proposal(decision.proposal)
-        senders = frozenset(update.sender for update in proposal.merged)
-        return _Merged(decision.current, proposal.state, senders)
+        old = [digest for digest in dict.fromkeys(self._kept) if digest not in latest]
+        with suppress(StoreError):
+            while old:
+                self._weights.drop_state(old[0])
+                del old[0]
+        self._kept = old + latest
 
     def _stand_after(self, decision: Decision, last: _Merged | None) -> None:
         """Go on from a round that has ended, in which these updates were merged."""
@@ -328,12 +324,15 @@ class Course:
     def sound(self, update: Update, live: Turn) -> bool:
         """Whether an update is of the live round, from everyone's model and state; or late.
 
-        It must be a member's, whom its round asked for one.
+        It must be a member's, whom its round asked for one. Behind rounds that were skipped
+        it is not known whose were merged already: who accepted the next proposal knew.
         """
         if (update.round, update.base, update.state) == (live.round, self._current, self.digest):
             if update.sender not in live.at_work:
                 return False
-        elif update.sender not in live.members or not self.late(update, live.round):
+        elif update.sender not in live.members or not (
+            self.late(update, live.round) or (self._unsure and update.round == live.round - 1)
+        ):
             return False
         if not update.weights or min(update.steps, update.samples) < 0:
             return False
