@@ -150,10 +150,7 @@ def options(privacy: Privacy | None) -> dict[str, Any]:
 
 
 def sklearn_learner(model: Callable[[], object], privacy: Privacy | None) -> FrameworkLearner:
-    return SklearnLearner(
-        model(),
-        **options(privacy),
-    )
+    return SklearnLearner(model(), **options(privacy))
 
 
 def torch_learner(model: Callable[[], nn.Module], privacy: Privacy | None) -> FrameworkLearner:
@@ -176,10 +173,7 @@ def jax_learner(model: Callable[[], JaxModel], privacy: Privacy | None) -> Frame
 
 
 def keras_learner(model: Callable[[], keras.Model], privacy: Privacy | None) -> FrameworkLearner:
-    return KerasLearner(
-        model(),
-        **options(privacy),
-    )
+    return KerasLearner(model(), **options(privacy))
 
 
 def train(learner: FrameworkLearner, privacy: Privacy | None) -> None:

@@ -73,16 +73,16 @@ class Course:
     from the weights that are everyone's by then; each once. So members who need longer
     than a round are not without a say.
 
+    Where the bytes of a decided proposal cannot be had just now, as by who has just begun and
+    knows nobody's address, they are asked for again: after a tenth of a second, then after
+    twice as long each time, up to half a minute. A proposal accepted later names the state
+    from which it was made: what most members approved, they checked.
+
     Args:
         method: The method.
         ledger: The ledger.
         weights: Where proposals, updates and states lie.
         signer: Checks whose updates they are; None where members share one process.
-
-    Where the bytes of a decided proposal cannot be had just now, as by who has just begun and
-    knows nobody's address, they are asked for again: after a tenth of a second, then after
-    twice as long each time, up to half a minute. A proposal accepted later names the state
-    from which it was made: what most members approved, they checked.
 
     Attributes:
         method: The method.

@@ -342,14 +342,14 @@ class Participant:
                     held = here if early else _held_before(proposal, state, notes)
                     self.course.check_whole(proposal, state, held, early=early)
             verdict = self._trainee.test(proposal, state)
-        except (BlobCorrupt, WeightsError) as reason:
-            if self.course is None or isinstance(reason, WeightsError):
+        except WeightsError as reason:
+            _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
+            return Choice.REJECT, None
+        except StoreError as reason:
+            # Who rejects a merge has judged its bytes: the method's state follows from them.
+            if self.course is None and isinstance(reason, BlobCorrupt):
                 _log.warning("%s rejects round %d: %s", self.member, state.round, reason)
                 return Choice.REJECT, None
-            # Who rejects a merge has judged its bytes: the method's state follows from them.
-            _log.warning("%s abstains in round %d: %s", self.member, state.round, reason)
-            return Choice.ABSTAIN, None
-        except StoreError as reason:
             _log.warning("%s abstains in round %d: %s", self.member, state.round, reason)
             return Choice.ABSTAIN, None
         choice = self._choice(verdict.vote)
